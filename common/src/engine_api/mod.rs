@@ -1,0 +1,35 @@
+//! The Docker Engine API as it looks on the wire, for server and client.
+//!
+//! Field names are Docker's; nothing here knows how the cluster works. `convert` maps to `object` and back.
+//! Empty and zero members of requests mean "default", as Docker's own client sends them.
+
+pub mod node;
+pub mod swarm;
+pub mod system;
+
+use serde::{Deserialize, Serialize};
+
+/// The API version we speak, and the oldest we accept.
+pub const API_VERSION: &str = "1.50";
+pub const API_VERSION_MIN: &str = "1.24";
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ObjectVersion {
+    pub index: u64,
+}
+
+/// The body of every answer that is not a success.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    pub message: String,
+}
+
+/// `null` in a request means the same as a missing member.
+pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}

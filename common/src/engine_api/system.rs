@@ -1,0 +1,96 @@
+//! The swarm parts of `/info`, and our own paths under `/swarm/x/`.
+
+use serde::{Deserialize, Serialize};
+
+use super::null_as_default;
+use super::swarm::Swarm;
+
+/// `Swarm` in `/info`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct SwarmInfo {
+    #[serde(rename = "NodeID")]
+    pub node_id: String,
+    pub node_addr: String,
+    /// `inactive`, `pending`, `active`, `error` or `locked`.
+    pub local_node_state: String,
+    pub control_available: bool,
+    pub error: String,
+    #[serde(deserialize_with = "null_as_default")]
+    pub remote_managers: Vec<RemoteManager>,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub nodes: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub managers: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<Swarm>,
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    pub warnings: Vec<String>,
+}
+
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct RemoteManager {
+    #[serde(rename = "NodeID")]
+    pub node_id: String,
+    pub addr: String,
+}
+
+/// `GET /swarm/x/raft`: this manager's view of the raft group.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct RaftStatus {
+    pub term: u64,
+    /// `leader`, `follower`, `candidate`, `learner` or `stopped`.
+    pub state: String,
+    #[serde(rename = "LeaderID")]
+    pub leader_id: String,
+    pub last_log_index: u64,
+    pub committed_index: u64,
+    pub applied_index: u64,
+    pub snapshot_index: u64,
+    pub purged_index: u64,
+    pub members: Vec<RaftMemberStatus>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct RaftMemberStatus {
+    pub raft_id: u64,
+    #[serde(rename = "NodeID")]
+    pub node_id: String,
+    pub hostname: String,
+    pub addr: String,
+    pub voter: bool,
+    pub leader: bool,
+    /// How far this member has acknowledged; only the leader knows.
+    pub matched_index: Option<u64>,
+    /// Entries behind the leader's last; only the leader knows.
+    pub lag: Option<u64>,
+    /// Milliseconds since a majority check last heard this member; only the leader knows.
+    pub heard_ms_ago: Option<u64>,
+}
+
+/// One row of `GET /swarm/x/gossip`: how this node sees another.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct GossipMember {
+    #[serde(rename = "NodeID")]
+    pub node_id: String,
+    pub hostname: String,
+    pub addr: String,
+    /// `alive`, `suspect`, `down` or `left`.
+    pub state: String,
+    pub generation: u64,
+    pub manager: bool,
+    /// The node whose view this row is.
+    #[serde(rename = "SeenBy")]
+    pub seen_by: String,
+    /// Milliseconds; none without a connection at the moment.
+    #[serde(rename = "RoundTripMs")]
+    pub round_trip_ms: Option<f64>,
+}

@@ -1,0 +1,17 @@
+//! What every program of the cluster shares.
+//!
+//! - `object`: what the cluster stores; `engine_api`: Docker's JSON for it.
+//! - `wire`: messages between nodes; `transport`: how they travel; `identity`: who may send them.
+//! - `gossip`: who is alive.
+//! - `time`, `random`, `limits`, `report`, `shutdown`, `disk`: small things everybody needs.
+
+pub mod disk;
+pub mod engine_api;
+pub mod limits;
+pub mod object;
+pub mod random;
+pub mod report;
+pub mod shutdown;
+pub mod time;
+pub mod transport;
+pub mod wire;

@@ -1,0 +1,27 @@
+//! Every bound of the program, named with its unit. A queue, batch, retry or message without one is a defect.
+
+use std::time::Duration;
+
+/// One framed message between nodes.
+pub const FRAME_BYTES_MAX: usize = 16 << 20;
+/// One message on the join endpoint, where anybody may call.
+pub const JOIN_FRAME_BYTES_MAX: usize = 64 << 10;
+/// A gossip datagram; equal on all nodes, and what fits after QUIC falls back to its smallest packet.
+pub const GOSSIP_DATAGRAM_BYTES_MAX: usize = 1150;
+/// A request body of the API for cluster objects.
+pub const API_BODY_BYTES_MAX: usize = 4 << 20;
+/// A file of this node's state other than raft's.
+pub const STATE_FILE_BYTES_MAX: usize = 1 << 20;
+/// Changes in one proposal.
+pub const PROPOSAL_CHANGES_MAX: usize = 200;
+/// Encoded size of one proposal.
+pub const PROPOSAL_BYTES_MAX: usize = 3 << 19;
+/// Changes the feed keeps for readers that lag.
+pub const FEED_CHANGES_MAX: usize = 16_384;
+/// One chunk of a snapshot in a file and on the wire.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
+
+/// How long a write or a linearizable read waits for a leader before it says that there is none.
+pub const LEADER_WAIT: Duration = Duration::from_millis(1_800);
+/// How long an API request to the control plane may take in all.
+pub const API_REQUEST_TIME_MAX: Duration = Duration::from_secs(20);

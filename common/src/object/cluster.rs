@@ -1,0 +1,109 @@
+//! The cluster itself: settings, authority, join tokens. There is exactly one, named `default`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroize;
+
+use super::{ClusterId, Meta, NodeId};
+use crate::time::Timestamp;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cluster {
+    pub id: ClusterId,
+    pub meta: Meta,
+    pub spec: ClusterSpec,
+    pub authority: Authority,
+    /// Removed nodes: their certificates are refused until these times.
+    pub denied: BTreeMap<NodeId, Timestamp>,
+    /// The next raft id to give. Ids are never used twice, so this only grows.
+    pub next_raft_id: u64,
+    pub address_pools: Vec<String>,
+    pub subnet_size: u32,
+    pub data_path_port: u32,
+}
+
+/// What people set with `swarm init` and `swarm update`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterSpec {
+    pub name: String,
+    pub labels: BTreeMap<String, String>,
+    pub task_history_limit: i64,
+    pub snapshot_interval: u64,
+    pub snapshots_kept: u64,
+    pub log_entries_for_slow_followers: u64,
+    pub election_tick: u32,
+    pub heartbeat_tick: u32,
+    /// Docker's dispatcher heartbeat. Stored and shown; how a silent node is noticed is `liveness`.
+    pub dispatcher_heartbeat: Duration,
+    pub node_certificate_expiry: Duration,
+    pub autolock_managers: bool,
+    pub liveness: LivenessPreset,
+}
+
+/// How patient the cluster is with silent nodes. The numbers are in `gossip::presets`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LivenessPreset {
+    /// One machine: everything is near, everything is fast.
+    Local,
+    #[default]
+    Lan,
+    Wan,
+}
+
+impl Default for ClusterSpec {
+    fn default() -> Self {
+        ClusterSpec {
+            name: "default".into(),
+            labels: BTreeMap::new(),
+            task_history_limit: 5,
+            snapshot_interval: 10_000,
+            snapshots_kept: 0,
+            log_entries_for_slow_followers: 500,
+            election_tick: 10,
+            heartbeat_tick: 1,
+            dispatcher_heartbeat: Duration::from_secs(5),
+            node_certificate_expiry: Duration::from_secs(2160 * 3600),
+            autolock_managers: false,
+            liveness: LivenessPreset::default(),
+        }
+    }
+}
+
+/// The root of trust and what lets new nodes in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authority {
+    pub certificate_pem: String,
+    pub key_pem: Secret,
+    pub worker_token: Secret,
+    pub manager_token: Secret,
+}
+
+/// Text that must not appear in logs or errors, and leaves memory when dropped.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text itself. Every caller is a place to look at when asking where secrets go.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}

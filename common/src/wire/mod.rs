@@ -1,0 +1,6 @@
+//! Messages between nodes. Each starts with its format version; all are bounded before they are read.
+
+pub mod codec;
+pub mod frame;
+pub mod join;
+pub mod session;

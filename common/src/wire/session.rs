@@ -1,0 +1,42 @@
+//! Messages of a session: a node's one long conversation with the leader.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::join::KnownManager;
+use crate::object::{NodeDescription, Role};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum NodeMessage {
+    /// First message; also sent again when the description changes.
+    Describe { description: Box<NodeDescription>, addr: String },
+    /// "I am here." The answer, if any, comes on its own.
+    Heartbeat,
+    /// This node leaves for good, on purpose. It is not a failure.
+    Leave,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum ManagerMessage {
+    /// The session stands. Send a heartbeat this often.
+    Welcome { heartbeat_period: Duration },
+    /// Not the leader: ask there, when known.
+    NotLeader { leader: Option<KnownManager> },
+    /// What the store wants this node to be, sent at the start and at every change.
+    Membership(Membership),
+    /// This node is no longer part of the cluster: stop, and forget what is on disk.
+    Removed,
+    /// The goodbye was written.
+    Left,
+}
+
+/// A node's place in the cluster as the store has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Membership {
+    /// The role the next certificate will carry; different from the present one: renew now.
+    pub role: Role,
+    /// Set while the node has a place in the raft group.
+    pub raft_id: Option<u64>,
+    pub managers: Vec<KnownManager>,
+}

@@ -1,0 +1,120 @@
+//! Applies a proposal to the tables.
+//!
+//! Pure and the same on every manager: uses the entry and the tables, nothing else. A bad entry gets a
+//! rejection; nothing panics, and nothing is half done.
+
+use std::sync::Arc;
+
+use common::limits::PROPOSAL_CHANGES_MAX;
+use common::object::Version;
+use common::time::Timestamp;
+
+use super::change::{Change, Proposal, Rejection, Write};
+use super::feed::Changed;
+use super::table::{Object, Table};
+use super::{Outcome, Tables};
+
+/// Applies all of `proposal` as version `version`, or none of it.
+pub fn apply(tables: &mut Tables, version: Version, proposal: &Proposal) -> (Outcome, Vec<Changed>) {
+    if let Some(before) = applied_before(tables, proposal) {
+        tables.version = version;
+        return (Ok(before), Vec::new());
+    }
+    let mut next = tables.clone();
+    match apply_all(&mut next, version, proposal) {
+        Ok(changed) => {
+            next.version = version;
+            next.newest = next.newest.max(proposal.at);
+            *tables = next;
+            (Ok(version), changed)
+        }
+        Err(rejection) => {
+            tables.version = version;
+            (Err(rejection), Vec::new())
+        }
+    }
+}
+
+/// The version this proposal was written at, if it was applied before: its first change left its mark.
+fn applied_before(tables: &Tables, proposal: &Proposal) -> Option<Version> {
+    fn mark<T: Object>(table: &Table<T>, write: &Write<T>, id: u64) -> Option<Version> {
+        let (Write::Create(value) | Write::Update { value, .. }) = write else { return None };
+        let meta = table.get(value.id())?.meta();
+        (meta.written_by == id).then_some(meta.version)
+    }
+    match proposal.changes.first()? {
+        Change::Cluster(write) => mark(&tables.clusters, write, proposal.id),
+        Change::Node(write) => mark(&tables.nodes, write, proposal.id),
+    }
+}
+
+fn apply_all(tables: &mut Tables, version: Version, proposal: &Proposal) -> Result<Vec<Changed>, Rejection> {
+    let invalid = |reason: &str| Rejection::Invalid { reason: reason.into() };
+    match proposal.changes.len() {
+        0 => return Err(invalid("it changes nothing")),
+        changes if changes > PROPOSAL_CHANGES_MAX => return Err(invalid("it has too many changes")),
+        _ if proposal.id == 0 => return Err(invalid("it has no id")),
+        _ => {}
+    }
+    let mark = Mark { version, at: proposal.at, by: proposal.id };
+    proposal
+        .changes
+        .iter()
+        .map(|change| match change {
+            Change::Cluster(write) => write_one(&mut tables.clusters, write, &mark).map(Changed::cluster),
+            Change::Node(write) => write_one(&mut tables.nodes, write, &mark).map(Changed::node),
+        })
+        .collect()
+}
+
+struct Mark {
+    version: Version,
+    at: Timestamp,
+    by: u64,
+}
+
+type BeforeAfter<T> = (Option<Arc<T>>, Option<Arc<T>>);
+
+fn write_one<T: Object>(
+    table: &mut Table<T>,
+    write: &Write<T>,
+    mark: &Mark,
+) -> Result<BeforeAfter<T>, Rejection> {
+    let (id, before) = match write {
+        Write::Create(value) => (value.id(), None),
+        Write::Update { value, read_at } => (value.id(), Some(*read_at)),
+        Write::Remove { id, read_at } => (*id, Some(*read_at)),
+    };
+    let present = table.get(id).cloned();
+    match (&present, before) {
+        (None, None) => {}
+        (Some(_), None) => return Err(Rejection::Exists { kind: T::KIND, id: id.to_string() }),
+        (None, Some(_)) => return Err(Rejection::Missing { kind: T::KIND, id: id.to_string() }),
+        (Some(object), Some(read_at)) => {
+            let found = object.meta().version;
+            // An earlier change of this same group may have written it already: that is one view, not a conflict.
+            if found != read_at && found != mark.version {
+                return Err(Rejection::Conflict { kind: T::KIND, id: id.to_string(), read_at, found });
+            }
+        }
+    }
+    let after = match write {
+        Write::Remove { .. } => {
+            table.remove(id);
+            None
+        }
+        Write::Create(value) | Write::Update { value, .. } => {
+            let mut value = value.clone();
+            let created_at = present.as_ref().map_or(mark.at, |object| object.meta().created_at);
+            let meta = value.meta_mut();
+            meta.version = mark.version;
+            meta.created_at = created_at;
+            meta.updated_at = mark.at;
+            meta.written_by = mark.by;
+            let value = Arc::new(value);
+            table.put(value.clone());
+            Some(value)
+        }
+    };
+    Ok((present, after))
+}
