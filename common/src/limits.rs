@@ -25,3 +25,9 @@ pub const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
 pub const LEADER_WAIT: Duration = Duration::from_millis(1_800);
 /// How long an API request to the control plane may take in all.
 pub const API_REQUEST_TIME_MAX: Duration = Duration::from_secs(20);
+/// Session events that wait for the control loop.
+pub const SESSION_EVENTS_MAX: usize = 1024;
+/// How long a node that opened a session may take to say who it is.
+pub const SESSION_HELLO_WAIT: Duration = Duration::from_secs(5);
+/// How long one message to a node may take to leave; a node that does not read loses its session.
+pub const SESSION_SEND_WAIT: Duration = Duration::from_secs(5);

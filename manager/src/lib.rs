@@ -5,4 +5,6 @@
 //! - `dispatch`: sessions with nodes; `ca`: certificates and tokens.
 //! - `api`: the HTTP edge.
 
+pub mod decide;
+pub mod dispatch;
 pub mod store;

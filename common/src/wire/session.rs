@@ -13,8 +13,8 @@ pub enum NodeMessage {
     Describe { description: Box<NodeDescription>, addr: String },
     /// "I am here." The answer, if any, comes on its own.
     Heartbeat,
-    /// This node leaves for good, on purpose. It is not a failure.
-    Leave,
+    /// This node stops, or leaves for good, on purpose. It is not a failure.
+    Goodbye,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,8 +27,8 @@ pub enum ManagerMessage {
     Membership(Membership),
     /// This node is no longer part of the cluster: stop, and forget what is on disk.
     Removed,
-    /// The goodbye was written.
-    Left,
+    /// The goodbye was heard.
+    Goodbye,
 }
 
 /// A node's place in the cluster as the store has it.

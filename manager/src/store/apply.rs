@@ -56,7 +56,8 @@ fn apply_all(tables: &mut Tables, version: Version, proposal: &Proposal) -> Resu
         _ if proposal.id == 0 => return Err(invalid("it has no id")),
         _ => {}
     }
-    let mark = Mark { version, at: proposal.at, by: proposal.id };
+    // Time in the store never runs backwards, whichever manager's clock a proposal was made by.
+    let mark = Mark { version, at: proposal.at.max(tables.newest), by: proposal.id };
     proposal
         .changes
         .iter()
@@ -118,3 +119,7 @@ fn write_one<T: Object>(
     };
     Ok((present, after))
 }
+
+#[cfg(test)]
+#[path = "apply_test.rs"]
+mod tests;

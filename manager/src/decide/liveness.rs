@@ -1,0 +1,186 @@
+//! Which nodes are ready, unknown or down.
+//!
+//! Pure. Two independent signals are put together: the node's session with the leader, and gossip.
+//! Both silent means down, at once; one alone is never enough, because each fails in ways of its own:
+//! gossip under packet loss, a session when one link or one process is slow.
+//!
+//! Not here: what happens to the tasks of a lost node.
+
+use std::time::Duration;
+
+use common::object::{Node, NodeState};
+use common::time::Monotonic;
+
+/// What the leader hears of one node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// When its present session last brought a message; none without a session.
+    pub session: Option<Monotonic>,
+    pub gossip: Gossip,
+}
+
+/// What gossip says of one node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Gossip {
+    /// Never heard of.
+    #[default]
+    Silent,
+    Alive,
+    Suspect,
+    Dead,
+    /// It said goodbye.
+    Left,
+}
+
+/// How patient the leader is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// A session without a message for this long counts as lost.
+    pub session_silence: Duration,
+    /// After a change of leader, nodes have this long to open their session.
+    pub reconnect: Duration,
+    /// A node that gossip hears, but that has no session, is down after this long.
+    pub unknown: Duration,
+}
+
+/// What a node's state should be now, and when to look again if nothing is heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub state: NodeState,
+    pub message: &'static str,
+    pub look_again_at: Option<Monotonic>,
+}
+
+/// Judges one node. `leading_since` is when this manager began to lead, `lost_since` when it first saw the
+/// session missing in this term; before that nobody could have been heard.
+pub fn judge(
+    node: &Node,
+    heard: Heard,
+    leading_since: Monotonic,
+    lost_since: Option<Monotonic>,
+    patience: &Patience,
+    now: Monotonic,
+) -> Verdict {
+    if let Some(last) = heard.session {
+        let deadline = last.plus(patience.session_silence);
+        if now < deadline {
+            return Verdict { state: NodeState::Ready, message: "", look_again_at: Some(deadline) };
+        }
+    }
+    let down = |message| Verdict { state: NodeState::Down, message, look_again_at: None };
+    match heard.gossip {
+        Gossip::Left => down("node stopped or left the swarm"),
+        Gossip::Dead => down("heartbeat failure"),
+        Gossip::Silent | Gossip::Alive | Gossip::Suspect => {
+            let lost_at = lost_since.unwrap_or(now).max(leading_since);
+            let reconnect_until = leading_since.plus(patience.reconnect);
+            let unknown_until = lost_at.plus(patience.unknown).max(reconnect_until);
+            match (node.status.state, now < reconnect_until, now < unknown_until) {
+                // A new leader gives everybody the time to come over before it says anything.
+                (state, true, _) => {
+                    Verdict { state, message: keep(node), look_again_at: Some(reconnect_until) }
+                }
+                (NodeState::Down, false, _) | (_, false, false) => down("no session with a manager"),
+                (NodeState::Ready | NodeState::Unknown | NodeState::Disconnected, false, true) => Verdict {
+                    state: NodeState::Unknown,
+                    message: "session lost, node is still heard by others",
+                    look_again_at: Some(unknown_until),
+                },
+            }
+        }
+    }
+}
+
+/// The message that goes with an unchanged state: one of ours, as `judge` is the only writer.
+fn keep(node: &Node) -> &'static str {
+    match node.status.state {
+        NodeState::Ready => "",
+        NodeState::Down => "heartbeat failure",
+        NodeState::Unknown | NodeState::Disconnected => "waiting for the node's session",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::object::{Meta, NodeId, NodeSpec, Role};
+    use proptest::prelude::*;
+
+    const PATIENCE: Patience = Patience {
+        session_silence: Duration::from_millis(1000),
+        reconnect: Duration::from_millis(2000),
+        unknown: Duration::from_secs(10),
+    };
+
+    fn at(ms: u64) -> Monotonic {
+        Monotonic(Duration::from_millis(ms))
+    }
+
+    fn node(state: NodeState) -> Node {
+        let mut node = Node {
+            id: NodeId(1),
+            meta: Meta::default(),
+            spec: NodeSpec::default(),
+            role: Role::Worker,
+            description: None,
+            status: Default::default(),
+            manager: None,
+        };
+        node.status.state = state;
+        node
+    }
+
+    #[test]
+    fn one_signal_alone_never_takes_a_node_down() {
+        use Gossip::*;
+        use NodeState::*;
+        #[rustfmt::skip]
+        let cases = [ // state before, session heard at, gossip, leading since, lost since, now, state after
+            (Unknown, Some(99_900), Alive,  0,      None,          100_000, Ready),
+            (Down,    Some(99_900), Dead,   0,      None,          100_000, Ready),   // a session is proof of life
+            (Ready,   Some(99_900), Dead,   0,      None,          100_000, Ready),   // false alarm of gossip
+            (Ready,   Some(98_000), Dead,   0,      Some(99_000),  100_000, Down),    // both silent
+            (Ready,   None,         Dead,   0,      Some(99_999),  100_000, Down),
+            (Ready,   None,         Left,   0,      Some(99_999),  100_000, Down),
+            (Ready,   None,         Alive,  0,      Some(99_999),  100_000, Unknown), // session alone is lost
+            (Ready,   None,         Suspect, 0,     Some(99_999),  100_000, Unknown),
+            (Unknown, None,         Alive,  0,      Some(89_000),  100_000, Down),    // grace is over
+            (Down,    None,         Alive,  0,      Some(99_000),  100_000, Down),    // only a session brings it back
+            (Ready,   None,         Alive,  99_000, Some(99_000),  100_000, Ready),   // a new leader waits
+            (Ready,   None,         Silent, 99_000, Some(99_000),  100_000, Ready),
+            (Ready,   None,         Dead,   99_000, Some(99_000),  100_000, Down),
+            (Unknown, None,         Silent, 0,      Some(0),       100_000, Down),    // joined, never came
+        ];
+        for (before, session, gossip, leading, lost, now, after) in cases {
+            let heard = Heard { session: session.map(at), gossip };
+            let verdict = judge(&node(before), heard, at(leading), lost.map(at), &PATIENCE, at(now));
+            assert_eq!(verdict.state, after, "{before:?} {session:?} {gossip:?} {leading} {lost:?}");
+        }
+    }
+
+    proptest! {
+        /// Looking again when told, and not before, misses nothing: until then the verdict stands.
+        #[test]
+        fn a_verdict_stands_until_it_says(
+            state in prop::sample::select(vec![NodeState::Unknown, NodeState::Down, NodeState::Ready]),
+            session in prop::option::of(0u64..20_000),
+            gossip in prop::sample::select(vec![Gossip::Silent, Gossip::Alive, Gossip::Suspect, Gossip::Dead, Gossip::Left]),
+            leading in 0u64..20_000,
+            lost in prop::option::of(0u64..20_000),
+            now in 20_000u64..40_000,
+            later in 0u64..40_000,
+        ) {
+            let heard = Heard { session: session.map(at), gossip };
+            let lost = Some(at(lost.unwrap_or(now)));
+            let verdict = judge(&node(state), heard, at(leading), lost, &PATIENCE, at(now));
+            let settled = node(verdict.state);
+            let end = verdict.look_again_at.unwrap_or(at(u64::MAX / 4_000_000));
+            prop_assert!(end > at(now));
+            let moment = at(now + later);
+            if moment < end {
+                let again = judge(&settled, heard, at(leading), lost, &PATIENCE, moment);
+                prop_assert_eq!(again.state, verdict.state);
+            }
+        }
+    }
+}

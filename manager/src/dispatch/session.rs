@@ -1,0 +1,261 @@
+//! One node's conversation with the leader, and the list of those that stand.
+//!
+//! Only the leader holds sessions; any other manager says where the leader is. A heartbeat moves a time in
+//! memory and nothing else: liveness costs no log writes. What has to be decided or written goes to the
+//! control loop as events.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::limits::{FRAME_BYTES_MAX, SESSION_EVENTS_MAX, SESSION_HELLO_WAIT, SESSION_SEND_WAIT};
+use common::object::{Node, NodeDescription, NodeId};
+use common::time::{Clock, Monotonic};
+use common::transport::Stream;
+use common::wire::frame::{FrameError, expect_message, read_message, write_message};
+use common::wire::join::KnownManager;
+use common::wire::session::{ManagerMessage, Membership, NodeMessage};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+use crate::store::{Store, Tables};
+
+/// What sessions tell the control loop.
+#[derive(Clone, Debug)]
+pub enum SessionEvent {
+    Opened(NodeId),
+    Closed(NodeId),
+    Described {
+        node: NodeId,
+        description: Box<NodeDescription>,
+        addr: String,
+    },
+    /// The node stops or leaves on purpose.
+    Goodbye(NodeId),
+}
+
+/// Whether this manager holds sessions now.
+#[derive(Clone, Debug)]
+pub enum Lead {
+    /// It does, until the token says that its lead is over.
+    Mine {
+        heartbeat_period: Duration,
+        until: CancellationToken,
+    },
+    Other(Option<KnownManager>),
+}
+
+/// All sessions of this manager. Clones are handles to the same list.
+#[derive(Clone)]
+pub struct Sessions {
+    open: Arc<Mutex<BTreeMap<NodeId, Open>>>,
+    lead: watch::Sender<Lead>,
+    events: mpsc::Sender<SessionEvent>,
+    next_number: Arc<AtomicU64>,
+    store: Store,
+    clock: Arc<dyn Clock>,
+}
+
+struct Open {
+    /// Tells this session from an earlier or later one of the same node.
+    number: u64,
+    heard_at: Monotonic,
+    nudge: Arc<Notify>,
+    replaced: CancellationToken,
+}
+
+impl Sessions {
+    pub fn new(store: Store, clock: Arc<dyn Clock>) -> (Self, mpsc::Receiver<SessionEvent>) {
+        let (events, receiver) = mpsc::channel(SESSION_EVENTS_MAX);
+        let lead = watch::Sender::new(Lead::Other(None));
+        let sessions = Self { open: Arc::default(), lead, events, next_number: Arc::default(), store, clock };
+        (sessions, receiver)
+    }
+
+    /// Begins or ends holding sessions. The ones that stand end with the lead they belong to.
+    pub fn set_lead(&self, lead: Lead) {
+        let before = self.lead.send_replace(lead);
+        if let Lead::Mine { until, .. } = before {
+            until.cancel();
+        }
+    }
+
+    /// When the present session of a node last brought a message.
+    pub fn heard_at(&self, node: NodeId) -> Option<Monotonic> {
+        self.open.lock().expect("no holder panics").get(&node).map(|open| open.heard_at)
+    }
+
+    /// Has a session look at the store again: something about its node has changed.
+    pub fn nudge(&self, node: NodeId) {
+        if let Some(open) = self.open.lock().expect("no holder panics").get(&node) {
+            open.nudge.notify_one();
+        }
+    }
+
+    /// Has every session look again: the list of managers has changed.
+    pub fn nudge_all(&self) {
+        for open in self.open.lock().expect("no holder panics").values() {
+            open.nudge.notify_one();
+        }
+    }
+
+    /// Holds the conversation that `node` has begun, until either side ends it.
+    pub async fn serve(&self, node: NodeId, mut stream: Stream) {
+        let lead = self.lead.borrow().clone();
+        let (heartbeat_period, until) = match lead {
+            Lead::Mine { heartbeat_period, until } => (heartbeat_period, until),
+            Lead::Other(leader) => {
+                let _ = send(&mut stream, &ManagerMessage::NotLeader { leader }).await;
+                return;
+            }
+        };
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        let (nudge, replaced) = self.enter(node, number);
+        let result = tokio::select! {
+            result = self.converse(node, &mut stream, heartbeat_period, &nudge) => result,
+            () = replaced.cancelled() => Ok(()),
+            () = until.cancelled() => {
+                let leader = match &*self.lead.borrow() {
+                    Lead::Other(leader) => leader.clone(),
+                    Lead::Mine { .. } => None,
+                };
+                send(&mut stream, &ManagerMessage::NotLeader { leader }).await
+            }
+        };
+        if let Err(error) = result {
+            debug!(node.id = %node, error = %common::report::Report(&error), "session broke off");
+        }
+        self.leave(node, number).await;
+    }
+
+    async fn converse(
+        &self,
+        node: NodeId,
+        stream: &mut Stream,
+        heartbeat_period: Duration,
+        nudge: &Notify,
+    ) -> Result<(), FrameError> {
+        let hello =
+            tokio::time::timeout(SESSION_HELLO_WAIT, expect_message(&mut stream.recv, FRAME_BYTES_MAX));
+        let hello: NodeMessage = hello.await.map_err(|_| FrameError::Ended)??;
+        let NodeMessage::Describe { description, addr } = hello else { return Err(FrameError::Ended) };
+        let Some(mut told) = membership(&self.store.snapshot(), node) else {
+            info!(node.id = %node, "session refused: the node was removed");
+            return send(stream, &ManagerMessage::Removed).await;
+        };
+        send(stream, &ManagerMessage::Welcome { heartbeat_period }).await?;
+        send(stream, &ManagerMessage::Membership(told.clone())).await?;
+        self.tell(SessionEvent::Described { node, description, addr }).await;
+        self.tell(SessionEvent::Opened(node)).await;
+        // Reading a frame is not safe to cancel, so it runs beside the rest and not inside a select.
+        let Stream { send: writer, recv: reader } = stream;
+        let reading = async {
+            while let Some(message) = read_message::<NodeMessage>(reader, FRAME_BYTES_MAX).await? {
+                if let Some(open) = self.open.lock().expect("no holder panics").get_mut(&node) {
+                    open.heard_at = self.clock.monotonic();
+                }
+                match message {
+                    NodeMessage::Heartbeat => {}
+                    NodeMessage::Describe { description, addr } => {
+                        self.tell(SessionEvent::Described { node, description, addr }).await;
+                    }
+                    NodeMessage::Goodbye => {
+                        self.tell(SessionEvent::Goodbye(node)).await;
+                        return Ok(());
+                    }
+                }
+            }
+            Ok(())
+        };
+        let writing = async {
+            loop {
+                nudge.notified().await;
+                match membership(&self.store.snapshot(), node) {
+                    None => return send_to(writer, &ManagerMessage::Removed).await,
+                    Some(now) if now != told => {
+                        told = now;
+                        send_to(writer, &ManagerMessage::Membership(told.clone())).await?;
+                    }
+                    Some(_) => {}
+                }
+            }
+        };
+        let (ended, said_goodbye) = tokio::select! {
+            result = reading => (result, true),
+            result = writing => (result, false),
+        };
+        if ended.is_ok() && said_goodbye {
+            let _ = send(stream, &ManagerMessage::Goodbye).await;
+        }
+        ended
+    }
+
+    fn enter(&self, node: NodeId, number: u64) -> (Arc<Notify>, CancellationToken) {
+        let open = Open {
+            number,
+            heard_at: self.clock.monotonic(),
+            nudge: Arc::new(Notify::new()),
+            replaced: CancellationToken::new(),
+        };
+        let handles = (open.nudge.clone(), open.replaced.clone());
+        let earlier = self.open.lock().expect("no holder panics").insert(node, open);
+        if let Some(earlier) = earlier {
+            earlier.replaced.cancel();
+        }
+        handles
+    }
+
+    async fn leave(&self, node: NodeId, number: u64) {
+        let was_present = {
+            let mut open = self.open.lock().expect("no holder panics");
+            let present = open.get(&node).is_some_and(|open| open.number == number);
+            if present {
+                open.remove(&node);
+            }
+            present
+        };
+        if was_present {
+            self.tell(SessionEvent::Closed(node)).await;
+        }
+    }
+
+    async fn tell(&self, event: SessionEvent) {
+        // Without a listener this manager is stopping, and nobody wants to know.
+        let _ = self.events.send(event).await;
+    }
+}
+
+async fn send(stream: &mut Stream, message: &ManagerMessage) -> Result<(), FrameError> {
+    send_to(&mut stream.send, message).await
+}
+
+/// Sends within a bound: a node that does not read ends its own session and delays nobody else.
+async fn send_to(
+    writer: &mut (impl tokio::io::AsyncWrite + Unpin),
+    message: &ManagerMessage,
+) -> Result<(), FrameError> {
+    tokio::time::timeout(SESSION_SEND_WAIT, write_message(writer, message))
+        .await
+        .map_err(|_| FrameError::Io(std::io::ErrorKind::TimedOut.into()))?
+}
+
+/// The node's place in the cluster; none when it has been removed.
+fn membership(tables: &Tables, node: NodeId) -> Option<Membership> {
+    let node = tables.nodes.get(node)?;
+    Some(Membership {
+        role: node.role,
+        raft_id: node.manager.as_ref().map(|record| record.raft_id),
+        managers: known_managers(tables),
+    })
+}
+
+/// Where managers are, as the store has it.
+pub fn known_managers(tables: &Tables) -> Vec<KnownManager> {
+    let known = |node: &Arc<Node>| {
+        let record = node.manager.as_ref()?;
+        Some(KnownManager { node: node.id, addr: record.addr.clone() })
+    };
+    tables.nodes.iter().filter_map(known).collect()
+}

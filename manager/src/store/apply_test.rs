@@ -1,0 +1,121 @@
+//! Rules of `apply`: all or none, versions checked, a repeated proposal applied once.
+
+use super::*;
+use common::object::{Meta, Node, NodeId, NodeSpec, Role};
+use proptest::prelude::*;
+
+fn node(id: u128) -> Node {
+    Node {
+        id: NodeId(id),
+        meta: Meta::default(),
+        spec: NodeSpec::default(),
+        role: Role::Worker,
+        description: None,
+        status: Default::default(),
+        manager: None,
+    }
+}
+
+fn proposal(id: u64, changes: Vec<Write<Node>>) -> Proposal {
+    Proposal { id, at: Timestamp(id), changes: changes.into_iter().map(Change::Node).collect() }
+}
+
+fn named(tables: &Tables, id: u128, name: &str) -> Node {
+    let mut node = Node::clone(tables.nodes.get(NodeId(id)).expect("the test made it"));
+    node.spec.name = name.into();
+    node
+}
+
+#[test]
+fn a_group_applies_whole_or_not_at_all() {
+    let mut tables = Tables::default();
+    apply(&mut tables, Version(1), &proposal(1, vec![Write::Create(node(1))])).0.unwrap();
+    let half_good = proposal(2, vec![Write::Create(node(2)), Write::Create(node(1))]);
+    let (outcome, changed) = apply(&mut tables, Version(2), &half_good);
+    assert!(matches!(outcome, Err(Rejection::Exists { .. })));
+    assert!(changed.is_empty());
+    assert_eq!(tables.nodes.len(), 1);
+    assert_eq!(tables.version, Version(2), "a rejected entry is passed all the same");
+}
+
+#[test]
+fn only_the_version_that_was_read_can_be_replaced() {
+    let mut tables = Tables::default();
+    apply(&mut tables, Version(5), &proposal(1, vec![Write::Create(node(1))])).0.unwrap();
+    let first = Write::update(named(&tables, 1, "first"));
+    let second = Write::update(named(&tables, 1, "second"));
+    assert_eq!(apply(&mut tables, Version(6), &proposal(2, vec![first])).0, Ok(Version(6)));
+    let late = apply(&mut tables, Version(7), &proposal(3, vec![second])).0;
+    assert_eq!(late.unwrap_err().to_string(), "update out of sequence");
+    let stored = tables.nodes.get(NodeId(1)).unwrap();
+    assert_eq!((stored.spec.name.as_str(), stored.meta.version), ("first", Version(6)));
+    assert_eq!((stored.meta.created_at, stored.meta.updated_at), (Timestamp(1), Timestamp(2)));
+}
+
+#[test]
+fn a_repeated_proposal_is_answered_as_before() {
+    let mut tables = Tables::default();
+    let create = proposal(1, vec![Write::Create(node(1)), Write::Create(node(2))]);
+    assert_eq!(apply(&mut tables, Version(1), &create).0, Ok(Version(1)));
+    let (again, changed) = apply(&mut tables, Version(2), &create);
+    assert_eq!(again, Ok(Version(1)));
+    assert!(changed.is_empty());
+}
+
+#[test]
+fn time_in_the_store_never_runs_backwards() {
+    let mut tables = Tables::default();
+    let mut early = proposal(2, vec![Write::Create(node(2))]);
+    early.at = Timestamp(1);
+    let mut late = proposal(1, vec![Write::Create(node(1))]);
+    late.at = Timestamp(1_000);
+    apply(&mut tables, Version(1), &late).0.unwrap();
+    apply(&mut tables, Version(2), &early).0.unwrap();
+    assert_eq!(tables.nodes.get(NodeId(2)).unwrap().meta.created_at, Timestamp(1_000));
+}
+
+#[test]
+fn bad_proposals_are_rejected_with_the_reason() {
+    let mut tables = Tables::default();
+    let too_many = (0..=PROPOSAL_CHANGES_MAX as u128).map(|id| Write::Create(node(id))).collect();
+    for bad in [proposal(1, vec![]), proposal(0, vec![Write::Create(node(1))]), proposal(1, too_many)] {
+        let rejection = apply(&mut tables, Version(1), &bad).0.unwrap_err();
+        assert!(matches!(rejection, Rejection::Invalid { .. }), "{rejection}");
+    }
+}
+
+fn any_write() -> impl Strategy<Value = Write<Node>> {
+    let id = 1u128..4;
+    let version = 0u64..12;
+    prop_oneof![
+        id.clone().prop_map(|id| Write::Create(node(id))),
+        (id.clone(), version.clone())
+            .prop_map(|(id, at)| Write::Update { value: node(id), read_at: Version(at) }),
+        (id, version).prop_map(|(id, at)| Write::Remove { id: NodeId(id), read_at: Version(at) }),
+    ]
+}
+
+proptest! {
+    /// Two managers that apply the same log end in the same state; a rejected entry leaves no trace in the objects;
+    /// versions only grow.
+    #[test]
+    fn the_same_log_gives_the_same_state(log in prop::collection::vec(prop::collection::vec(any_write(), 0..4), 0..12)) {
+        let (mut one, mut other) = (Tables::default(), Tables::default());
+        for (index, writes) in log.into_iter().enumerate() {
+            let entry = proposal(index as u64 + 1, writes);
+            let version = Version(index as u64 + 1);
+            let before = one.clone();
+            let (outcome, changed) = apply(&mut one, version, &entry);
+            prop_assert_eq!(&apply(&mut other, version, &entry).0, &outcome);
+            prop_assert_eq!(&one, &other);
+            if outcome.is_err() {
+                prop_assert!(changed.is_empty());
+                prop_assert_eq!(&one.nodes, &before.nodes);
+            }
+            for node in one.nodes.iter() {
+                let old = before.nodes.get(node.id).map(|node| node.meta.version);
+                prop_assert!(Some(node.meta.version) >= old);
+            }
+        }
+    }
+}
