@@ -31,3 +31,12 @@ pub const SESSION_EVENTS_MAX: usize = 1024;
 pub const SESSION_HELLO_WAIT: Duration = Duration::from_secs(5);
 /// How long one message to a node may take to leave; a node that does not read loses its session.
 pub const SESSION_SEND_WAIT: Duration = Duration::from_secs(5);
+/// How long a manager waits for the leader's answer to one try of a forwarded request.
+pub const MANAGER_CALL_WAIT: Duration = Duration::from_millis(1_000);
+/// How long a node waits for a manager to take up a session.
+pub const SESSION_CONNECT_WAIT: Duration = Duration::from_millis(1_500);
+/// Shortest and longest pause before a node knocks at a manager again.
+pub const SESSION_RETRY_MIN: Duration = Duration::from_millis(25);
+pub const SESSION_RETRY_MAX: Duration = Duration::from_millis(500);
+/// Pause after a decision could not be carried out.
+pub const CONTROL_RETRY: Duration = Duration::from_millis(200);

@@ -259,3 +259,7 @@ pub fn known_managers(tables: &Tables) -> Vec<KnownManager> {
     };
     tables.nodes.iter().filter_map(known).collect()
 }
+
+#[cfg(test)]
+#[path = "session_test.rs"]
+mod tests;
