@@ -1,0 +1,244 @@
+//! The root of trust: signs node certificates from signing requests.
+//!
+//! Who may have one is the manager's decision; here is only how it is made.
+
+use std::fmt;
+use std::time::Duration;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose, SanType,
+};
+use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer};
+use time::OffsetDateTime;
+use zeroize::Zeroize;
+
+use super::certificate::{AUTHORITY_NAME, CertificateError, certificates_from_pem, parse, role_unit};
+use super::key::{KeyError, NodeKey};
+use crate::object::cluster::Secret;
+use crate::object::{ClusterId, NodeId, Role};
+use crate::time::Timestamp;
+
+/// How long a root lasts: 20 years of 365 days.
+pub const ROOT_VALIDITY: Duration = Duration::from_secs(630_720_000);
+/// How far certificates reach back, for nodes whose clocks are behind.
+pub const BACKDATE: Duration = Duration::from_secs(3600);
+/// What a signing request may have; ours have about 200.
+const REQUEST_BYTES_MAX: usize = 4096;
+
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorityError {
+    #[error("make the root certificate")]
+    Root(#[source] rcgen::Error),
+    #[error("read the root certificate")]
+    Certificate(#[from] CertificateError),
+    #[error("read the root key")]
+    Key(#[from] KeyError),
+    #[error("the root certificate may not sign other certificates")]
+    NotAnAuthority,
+    #[error("the root certificate and the root key do not belong together")]
+    Mismatch,
+    #[error("the certificate signing request is damaged, or not signed by the key it names")]
+    Request,
+    #[error("sign the certificate of {node}")]
+    Sign {
+        node: NodeId,
+        #[source]
+        source: rcgen::Error,
+    },
+}
+
+/// A root certificate with its key.
+#[derive(Clone)]
+pub struct RootAuthority {
+    certificate_pem: String,
+    certificate: CertificateDer<'static>,
+    key: NodeKey,
+}
+
+impl RootAuthority {
+    pub fn generate(now: Timestamp) -> Result<Self, AuthorityError> {
+        let key = NodeKey::generate()?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = name(&[(DnType::CommonName, AUTHORITY_NAME.into())]);
+        // No limit on the length of the chain: a later root is introduced by a certificate that this one signs.
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        (params.not_before, params.not_after) = validity(now, ROOT_VALIDITY);
+        let mut pair = key.pair();
+        let certificate = params.self_signed(&pair);
+        pair.zeroize();
+        let certificate = certificate.map_err(AuthorityError::Root)?;
+        Ok(Self { certificate_pem: certificate.pem(), certificate: certificate.der().clone(), key })
+    }
+
+    /// The text is kept but for white space around it: the digest in join tokens is over its bytes.
+    pub fn from_pem(certificate_pem: &str, key_pem: &str) -> Result<Self, AuthorityError> {
+        let mut certificates = certificates_from_pem(certificate_pem)?;
+        let certificate = match (certificates.pop(), certificates.len()) {
+            (Some(certificate), 0) => certificate,
+            (_, others) => return Err(CertificateError::NotOne { found: others + 1 }.into()),
+        };
+        let key = NodeKey::from_pem(key_pem)?;
+        let parsed = parse(&certificate)?;
+        if !parsed.is_ca() {
+            return Err(AuthorityError::NotAnAuthority);
+        }
+        if parsed.public_key().subject_public_key.data != key.public_key() {
+            return Err(AuthorityError::Mismatch);
+        }
+        Ok(Self { certificate_pem: format!("{}\n", certificate_pem.trim()), certificate, key })
+    }
+
+    pub fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+
+    pub fn key_pem(&self) -> Secret {
+        self.key.to_pem()
+    }
+
+    /// A certificate, PEM, for the key in a signing request. Nothing else of the request is used.
+    pub fn sign(
+        &self,
+        csr_der: &[u8],
+        node: NodeId,
+        cluster: ClusterId,
+        role: Role,
+        valid_for: Duration,
+        now: Timestamp,
+    ) -> Result<String, AuthorityError> {
+        let failed = |source| AuthorityError::Sign { node, source };
+        if csr_der.len() > REQUEST_BYTES_MAX {
+            return Err(AuthorityError::Request);
+        }
+        let request = CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(csr_der))
+            .map_err(|_| AuthorityError::Request)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = name(&[
+            (DnType::OrganizationName, cluster.to_string()),
+            (DnType::OrganizationalUnitName, role_unit(role).into()),
+            (DnType::CommonName, node.to_string()),
+        ]);
+        let mut names = vec![role_unit(role).to_string(), node.to_string()];
+        if role == Role::Manager {
+            names.push(AUTHORITY_NAME.into());
+        }
+        for name in names {
+            params.subject_alt_names.push(SanType::DnsName(name.try_into().map_err(failed)?));
+        }
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        (params.not_before, params.not_after) = validity(now, valid_for);
+        let mut pair = self.key.pair();
+        let signed = Issuer::from_ca_cert_der(&self.certificate, &pair)
+            .and_then(|issuer| params.signed_by(&request.public_key, &issuer));
+        pair.zeroize();
+        Ok(signed.map_err(failed)?.pem())
+    }
+}
+
+impl fmt::Debug for RootAuthority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RootAuthority(..)")
+    }
+}
+
+fn name(parts: &[(DnType, String)]) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    for (kind, value) in parts {
+        name.push(kind.clone(), value.as_str());
+    }
+    name
+}
+
+fn validity(now: Timestamp, valid_for: Duration) -> (OffsetDateTime, OffsetDateTime) {
+    let from = Timestamp(now.0.saturating_sub(BACKDATE.as_nanos() as u64));
+    (date(from), date(now.plus(valid_for)))
+}
+
+fn date(time: Timestamp) -> OffsetDateTime {
+    // Nanoseconds in 64 bits end in the year 2554, which dates reach.
+    OffsetDateTime::from_unix_timestamp((time.0 / 1_000_000_000) as i64).expect("the year is before 2555")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::NodeCertificate;
+
+    const NOW: Timestamp = Timestamp(1_795_161_600_000_000_000);
+
+    fn signed(role: Role) -> (RootAuthority, String) {
+        let root = RootAuthority::generate(NOW).unwrap();
+        let request = NodeKey::generate().unwrap().signing_request().unwrap();
+        let pem = root.sign(&request, NodeId(7), ClusterId(9), role, Duration::from_secs(7200), NOW).unwrap();
+        (root, pem)
+    }
+
+    #[test]
+    fn a_certificate_says_what_the_authority_was_told() {
+        #[rustfmt::skip]
+        let cases = [
+            (Role::Manager, vec!["swarm-manager", "0000000000000000000000007", "swarm-ca"]),
+            (Role::Worker,  vec!["swarm-worker",  "0000000000000000000000007"]),
+        ];
+        for (role, names) in cases {
+            let (_, pem) = signed(role);
+            let der = certificates_from_pem(&pem).unwrap().remove(0);
+            let facts = NodeCertificate::from_der(&der).unwrap();
+            assert_eq!((facts.node, facts.cluster, facts.role), (NodeId(7), ClusterId(9), role));
+            assert_eq!(facts.not_before.plus(BACKDATE), NOW);
+            assert_eq!(facts.not_after, NOW.plus(Duration::from_secs(7200)));
+            let parsed = parse(&der).unwrap();
+            let san = parsed.subject_alternative_name().unwrap().unwrap();
+            let found: Vec<String> = san.value.general_names.iter().map(|name| name.to_string()).collect();
+            let expected: Vec<String> = names.iter().map(|name| format!("DNSName({name})")).collect();
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn a_root_may_sign_other_roots_and_lasts_twenty_years() {
+        let (root, _) = signed(Role::Worker);
+        let parsed = parse(&root.certificate).unwrap();
+        assert_eq!(parsed.subject().to_string(), "CN=swarm-ca");
+        assert_eq!(parsed.basic_constraints().unwrap().unwrap().value.path_len_constraint, None);
+        let end = parsed.validity().not_after.timestamp() as u64;
+        assert_eq!(end, NOW.plus(ROOT_VALIDITY).0 / 1_000_000_000);
+    }
+
+    #[test]
+    fn a_pair_that_does_not_belong_together_is_refused() {
+        let (root, leaf) = signed(Role::Manager);
+        let other = RootAuthority::generate(NOW).unwrap();
+        let again = RootAuthority::from_pem(root.certificate_pem(), root.key_pem().reveal()).unwrap();
+        assert_eq!(again.certificate_pem(), root.certificate_pem());
+        let from = |certificate: &str, key: &RootAuthority| {
+            RootAuthority::from_pem(certificate, key.key_pem().reveal()).unwrap_err().to_string()
+        };
+        let both = format!("{}{}", root.certificate_pem(), other.certificate_pem());
+        assert!(from(root.certificate_pem(), &other).contains("do not belong together"));
+        assert!(from(&leaf, &root).contains("may not sign"));
+        assert_eq!(from(&both, &root), "read the root certificate");
+        assert_eq!(from("", &root), "read the root certificate");
+    }
+
+    #[test]
+    fn damaged_requests_are_refused() {
+        let root = RootAuthority::generate(NOW).unwrap();
+        let request = NodeKey::generate().unwrap().signing_request().unwrap();
+        let sign = |request: &[u8]| {
+            root.sign(request, NodeId(7), ClusterId(9), Role::Worker, Duration::from_secs(7200), NOW)
+        };
+        for at in (0..request.len()).step_by(5) {
+            let mut damaged = request.clone();
+            damaged[at] ^= 0x01;
+            assert!(matches!(sign(&damaged), Err(AuthorityError::Request)), "byte {at}");
+        }
+        assert!(matches!(sign(&[]), Err(AuthorityError::Request)));
+        assert!(matches!(sign(&vec![0x30; 1 << 20]), Err(AuthorityError::Request)));
+    }
+}
