@@ -40,3 +40,35 @@ pub const SESSION_RETRY_MIN: Duration = Duration::from_millis(25);
 pub const SESSION_RETRY_MAX: Duration = Duration::from_millis(500);
 /// Pause after a decision could not be carried out.
 pub const CONTROL_RETRY: Duration = Duration::from_millis(200);
+/// Connections to the API socket at a time, streams and upgraded ones included.
+pub const API_CONNECTIONS_MAX: usize = 1_024;
+/// Connections beyond that which are told so at a time; further ones are closed unheard.
+pub const API_REFUSALS_MAX: usize = 64;
+/// Bytes of a request's line and headers: `docker build` puts its arguments there.
+pub const API_HEAD_BYTES_MAX: usize = 256 << 10;
+/// How long a client may take to send a request's head; also how long an idle connection is kept.
+pub const API_HEAD_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long a client may take to send the body of a request for cluster objects.
+pub const API_BODY_TIME_MAX: Duration = Duration::from_secs(10);
+/// A request body up to this size takes no slot; a larger one takes one of `API_LARGE_BODIES_MAX`.
+pub const API_SMALL_BODY_BYTES_MAX: usize = 64 << 10;
+/// Larger request bodies held at a time.
+pub const API_LARGE_BODIES_MAX: usize = 16;
+/// How long open API connections may go on once the daemon stops.
+pub const API_STOP_TIME_MAX: Duration = Duration::from_secs(2);
+/// Segments of a path that is answered here or handed through.
+pub const API_PATH_SEGMENTS_MAX: usize = 64;
+/// How long the local Docker Engine may take to accept a connection.
+pub const ENGINE_CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
+/// How long it may take to answer `_ping`, `/version` and `/info`, which our own answers include.
+pub const ENGINE_DOCUMENT_TIME_MAX: Duration = Duration::from_secs(2);
+/// Size of those documents.
+pub const ENGINE_DOCUMENT_BYTES_MAX: usize = 1 << 20;
+/// How long the engine's API version is believed before it is asked again.
+pub const ENGINE_FACTS_TIME_MAX: Duration = Duration::from_secs(10);
+/// Attempts at a change whose other objects (not the one with the client's version) moved meanwhile.
+pub const API_CONFLICT_ATTEMPTS_MAX: usize = 4;
+/// How long after its certificate's last possible day a removed node stays refused.
+pub const DENIED_AFTER_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The shortest life of a node's certificate that people may set.
+pub const CERTIFICATE_EXPIRY_MIN: Duration = Duration::from_secs(3600);

@@ -3,6 +3,7 @@
 //! Field names are Docker's; nothing here knows how the cluster works. `convert` maps to `object` and back.
 //! Empty and zero members of requests mean "default", as Docker's own client sends them.
 
+pub mod convert;
 pub mod node;
 pub mod swarm;
 pub mod system;
@@ -12,6 +13,8 @@ use serde::{Deserialize, Serialize};
 /// The API version we speak, and the oldest we accept.
 pub const API_VERSION: &str = "1.50";
 pub const API_VERSION_MIN: &str = "1.24";
+/// The newest version a client may put into its paths: what we read of it has not changed since ours.
+pub const API_VERSION_ACCEPTED_MAX: &str = "1.56";
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

@@ -78,16 +78,22 @@ pub struct SwarmSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Orchestration {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub task_history_retention_limit: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Raft {
+    #[serde(deserialize_with = "null_as_default")]
     pub snapshot_interval: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_old_snapshots: Option<u64>,
+    #[serde(deserialize_with = "null_as_default")]
     pub log_entries_for_slow_followers: u64,
+    #[serde(deserialize_with = "null_as_default")]
     pub election_tick: i64,
+    #[serde(deserialize_with = "null_as_default")]
     pub heartbeat_tick: i64,
 }
 
@@ -95,6 +101,7 @@ pub struct Raft {
 #[serde(rename_all = "PascalCase", default)]
 pub struct Dispatcher {
     /// Nanoseconds.
+    #[serde(deserialize_with = "null_as_default")]
     pub heartbeat_period: i64,
 }
 
@@ -102,6 +109,7 @@ pub struct Dispatcher {
 #[serde(rename_all = "PascalCase", default)]
 pub struct CaConfig {
     /// Nanoseconds.
+    #[serde(deserialize_with = "null_as_default")]
     pub node_cert_expiry: i64,
     #[serde(
         rename = "ExternalCAs",
@@ -121,6 +129,7 @@ pub struct CaConfig {
         deserialize_with = "null_as_default"
     )]
     pub signing_ca_key: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub force_rotate: u64,
 }
 
@@ -134,6 +143,7 @@ pub struct TaskDefaults {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct EncryptionConfig {
+    #[serde(deserialize_with = "null_as_default")]
     pub auto_lock_managers: bool,
 }
 
@@ -153,9 +163,11 @@ pub struct InitRequest {
     pub default_addr_pool: Vec<String>,
     #[serde(deserialize_with = "null_as_default")]
     pub subnet_size: u32,
+    #[serde(deserialize_with = "null_as_default")]
     pub force_new_cluster: bool,
     #[serde(deserialize_with = "null_as_default")]
     pub spec: SwarmSpec,
+    #[serde(deserialize_with = "null_as_default")]
     pub auto_lock_managers: bool,
     #[serde(deserialize_with = "null_as_default")]
     pub availability: String,
@@ -182,5 +194,19 @@ pub struct JoinRequest {
 impl std::fmt::Debug for JoinRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("JoinRequest").field("remote_addrs", &self.remote_addrs).finish_non_exhaustive()
+    }
+}
+
+/// `GET /swarm/unlockkey`, and the body of `POST /swarm/unlock`. Empty where managers are not locked.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct UnlockKey {
+    #[serde(deserialize_with = "null_as_default")]
+    pub unlock_key: String,
+}
+
+impl std::fmt::Debug for UnlockKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("UnlockKey(..)")
     }
 }

@@ -1,9 +1,67 @@
-//! The swarm parts of `/info`, and our own paths under `/swarm/x/`.
+//! `/version`, `/info` and its swarm part, and our own paths under `/swarm/x/`.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::null_as_default;
 use super::swarm::Swarm;
+
+/// `GET /version`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct VersionInfo {
+    pub platform: PlatformName,
+    pub components: Vec<Component>,
+    pub version: String,
+    pub api_version: String,
+    #[serde(rename = "MinAPIVersion")]
+    pub min_api_version: String,
+    pub os: String,
+    pub arch: String,
+    pub kernel_version: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct PlatformName {
+    pub name: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Component {
+    pub name: String,
+    pub version: String,
+    /// Docker's client reads all of these as text.
+    #[serde(deserialize_with = "null_as_default")]
+    pub details: BTreeMap<String, String>,
+}
+
+/// `GET /info` of a node without Docker Engine. With one, the engine's own document is the frame and
+/// holds many members more.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Info {
+    #[serde(rename = "ID")]
+    pub id: String,
+    pub name: String,
+    pub server_version: String,
+    #[serde(rename = "OSType")]
+    pub os_type: String,
+    pub architecture: String,
+    pub kernel_version: String,
+    pub operating_system: String,
+    #[serde(rename = "NCPU")]
+    pub ncpu: u64,
+    pub mem_total: u64,
+    pub system_time: String,
+    #[serde(deserialize_with = "null_as_default")]
+    pub labels: Vec<String>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub warnings: Vec<String>,
+    pub swarm: SwarmInfo,
+}
 
 /// `Swarm` in `/info`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
