@@ -5,4 +5,5 @@
 //! - `dispatch`: sessions with nodes; `ca`: certificates and tokens.
 //! - `api`: the HTTP edge.
 
+pub mod api;
 pub mod store;
