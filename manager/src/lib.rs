@@ -7,4 +7,5 @@
 
 pub mod decide;
 pub mod dispatch;
+pub mod api;
 pub mod store;

@@ -1,0 +1,117 @@
+//! One request and its answer: bodies read with bounds, answers built one way.
+
+use bytes::Bytes;
+use common::engine_api::ErrorBody;
+use common::limits::{API_BODY_BYTES_MAX, API_BODY_TIME_MAX, API_SMALL_BODY_BYTES_MAX};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::Body as _;
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+
+use super::error::ApiError;
+use super::target::Query;
+
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// A body in either direction, read as it comes.
+pub type Body = BoxBody<Bytes, BoxError>;
+pub type Answer = Result<Response<Body>, ApiError>;
+
+/// A request for an object of the cluster.
+pub(super) struct Call {
+    pub query: Query,
+    pub body: Body,
+}
+
+impl Call {
+    /// The body as JSON, bounded in size and time. `large` bounds how many big ones are held at once.
+    pub async fn json<T: DeserializeOwned>(&mut self, large: &Semaphore) -> Result<T, ApiError> {
+        let body = std::mem::replace(&mut self.body, empty_body());
+        let bytes =
+            tokio::time::timeout(API_BODY_TIME_MAX, read_body(body, large)).await.map_err(|_| {
+                ApiError::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    format!("the request body did not arrive within {} s", API_BODY_TIME_MAX.as_secs()),
+                )
+            })??;
+        if bytes.is_empty() {
+            return Err(ApiError::invalid("invalid JSON: got EOF while reading request body"));
+        }
+        serde_json::from_slice(&bytes).map_err(|error| ApiError::invalid(format!("invalid JSON: {error}")))
+    }
+}
+
+async fn read_body(mut body: Body, large: &Semaphore) -> Result<Vec<u8>, ApiError> {
+    let too_large = || {
+        ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the request body is larger than {API_BODY_BYTES_MAX} bytes"),
+        )
+    };
+    if body.size_hint().lower() > API_BODY_BYTES_MAX as u64 {
+        return Err(too_large());
+    }
+    let mut read = Vec::new();
+    let mut slot = None;
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|error| ApiError::invalid(format!("the request body broke off: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if read.len() + data.len() > API_BODY_BYTES_MAX {
+            return Err(too_large());
+        }
+        if slot.is_none() && read.len() + data.len() > API_SMALL_BODY_BYTES_MAX {
+            slot = Some(large.acquire().await.expect("never closed"));
+        }
+        read.extend_from_slice(&data);
+    }
+    Ok(read)
+}
+
+pub(super) fn empty_body() -> Body {
+    Empty::new().map_err(|never| match never {}).boxed()
+}
+
+pub(super) fn full_body(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed()
+}
+
+/// 200 without content, as Docker answers what succeeded.
+pub(super) fn done() -> Response<Body> {
+    Response::new(empty_body())
+}
+
+pub(super) fn json<T: Serialize>(value: &T) -> Answer {
+    json_with_status(StatusCode::OK, value)
+}
+
+fn json_with_status<T: Serialize>(status: StatusCode, value: &T) -> Answer {
+    let mut bytes = serde_json::to_vec(value)
+        .map_err(|error| ApiError::internal(format!("write the answer as JSON: {error}")))?;
+    bytes.push(b'\n');
+    let mut response = Response::new(full_body(bytes));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+pub(super) fn plain(text: &'static str) -> Response<Body> {
+    let mut response = Response::new(full_body(text));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+/// Every answer that is not a success looks like this.
+pub(super) fn error(error: ApiError) -> Response<Body> {
+    let ApiError { status, message } = error;
+    let mut response = json_with_status(status, &ErrorBody { message }).unwrap_or_else(|_| done());
+    *response.status_mut() = status;
+    if matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE) {
+        // What is left of the body is not worth reading.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}

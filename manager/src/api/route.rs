@@ -1,0 +1,135 @@
+//! Which path is whose, and what every answer carries.
+//!
+//! The first segment decides: the cluster's own words are answered here, and never reach the engine; all the
+//! rest is the engine's.
+
+use std::sync::Arc;
+
+use common::limits::{API_LARGE_BODIES_MAX, API_REQUEST_TIME_MAX};
+use common::shutdown::Tasks;
+use hyper::header::{HeaderValue, SERVER};
+use hyper::{Request, Response, StatusCode};
+use tokio::sync::Semaphore;
+use tracing::debug;
+
+use super::engine::{Engine, EngineSettings, SharedEngine, came_from_us};
+use super::error::{ApiError, PAGE_NOT_FOUND};
+use super::exchange::{self, Answer, Body, Call};
+use super::host::{Fault, Host};
+use super::lists::KINDS;
+use super::serve::Slot;
+use super::target::Target;
+use super::{extras, lists, nodes, swarm, system};
+
+/// What all connections share.
+pub(super) struct Edge {
+    pub host: Arc<dyn Host>,
+    pub engine: SharedEngine,
+    pub tasks: Tasks,
+    /// Slots for request bodies that are not small.
+    pub large_bodies: Semaphore,
+}
+
+impl Edge {
+    pub fn new(host: Arc<dyn Host>, engine: EngineSettings, tasks: Tasks) -> Self {
+        let engine = Arc::new(Engine::new(engine, tasks.clone()));
+        Self { host, engine, tasks, large_bodies: Semaphore::new(API_LARGE_BODIES_MAX) }
+    }
+
+    /// Learns the engine's version early, so that the first answers carry it.
+    pub async fn meet_engine(&self) {
+        if self.engine.is_configured()
+            && let Err(error) = self.engine.facts().await
+        {
+            debug!(error = %common::report::Report(&error), "engine not met yet");
+        }
+    }
+
+    pub async fn answer(&self, request: Request<Body>, slot: Slot) -> Response<Body> {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let mut response = self.route(request, slot).await.unwrap_or_else(exchange::error);
+        debug!(%method, path, status = response.status().as_u16(), "API request answered");
+        self.sign(&mut response);
+        response
+    }
+
+    async fn route(&self, request: Request<Body>, slot: Slot) -> Answer {
+        if came_from_us(request.headers()) {
+            let reason = "the socket given as this node's Docker Engine leads back to this node";
+            return Err(ApiError::new(StatusCode::LOOP_DETECTED, reason));
+        }
+        let target = Target::parse(request.uri())?;
+        let first = target.segments[0].as_str();
+        let ours = matches!(first, "_ping" | "info" | "nodes" | "swarm" | "version")
+            || KINDS.iter().any(|kind| kind.path == first);
+        if ours {
+            self.ours(target, request).await
+        } else {
+            self.engine.hand_on(&target, request, slot).await
+        }
+    }
+
+    async fn ours(&self, target: Target, request: Request<Body>) -> Answer {
+        let (head, body) = request.into_parts();
+        let mut call = Call { query: target.query, body };
+        let path: Vec<&str> = target.segments.iter().map(String::as_str).collect();
+        match (head.method.as_str(), path.as_slice()) {
+            // Making, joining and leaving a cluster go on when nobody waits, and keep their own time.
+            ("POST", ["swarm", "init"]) => swarm::init(self, &mut call).await,
+            ("POST", ["swarm", "join"]) => swarm::join(self, &mut call).await,
+            ("POST", ["swarm", "leave"]) => swarm::leave(self, &call).await,
+            (method, path) => {
+                let answering = self.bounded(method, path, &mut call);
+                tokio::time::timeout(API_REQUEST_TIME_MAX, answering).await.unwrap_or_else(|_| {
+                    let seconds = API_REQUEST_TIME_MAX.as_secs();
+                    Err(ApiError::internal(format!("the request took longer than {seconds} s")))
+                })
+            }
+        }
+    }
+
+    /// Answers that take `API_REQUEST_TIME_MAX` at most.
+    async fn bounded(&self, method: &str, path: &[&str], call: &mut Call) -> Answer {
+        match (method, path) {
+            ("GET" | "HEAD", ["_ping"]) => Ok(system::ping(self).await),
+            ("GET", ["version"]) => system::version(self).await,
+            ("GET", ["info"]) => system::info(self).await,
+            ("GET", ["swarm"]) => swarm::inspect(self, call).await,
+            ("POST", ["swarm", "update"]) => swarm::update(self, call).await,
+            ("GET", ["swarm", "unlockkey"]) => swarm::unlock_key(self).await,
+            ("POST", ["swarm", "unlock"]) => swarm::unlock(self).await,
+            ("GET", ["swarm", "x", "raft"]) => extras::raft(self),
+            ("GET", ["swarm", "x", "gossip"]) => extras::gossip(self),
+            ("POST", ["swarm", "x", "lab", "cut"]) => extras::fault(self, Fault::Cut),
+            ("POST", ["swarm", "x", "lab", "heal"]) => extras::fault(self, Fault::Heal),
+            ("GET", ["nodes"]) => nodes::list(self, call).await,
+            ("GET", ["nodes", name]) => nodes::inspect(self, call, name).await,
+            ("DELETE", ["nodes", name]) => nodes::remove(self, call, name).await,
+            ("POST", ["nodes", name, "update"]) => nodes::update(self, call, name).await,
+            (method, [first, rest @ ..]) => {
+                let kind = KINDS.iter().find(|kind| kind.path == *first);
+                match (kind, method, rest) {
+                    (Some(kind), "GET", []) => lists::list(self, call, kind).await,
+                    (Some(kind), "POST", ["create"]) => lists::create(kind),
+                    (Some(kind), "GET" | "DELETE", [name])
+                    | (Some(kind), "GET", [name, "logs"])
+                    | (Some(kind), "POST", [name, "update"]) => lists::missing(self, call, kind, name).await,
+                    _ => Err(ApiError::not_found(PAGE_NOT_FOUND)),
+                }
+            }
+            (_, []) => Err(ApiError::not_found(PAGE_NOT_FOUND)),
+        }
+    }
+
+    /// What Docker's clients look at in every answer.
+    fn sign(&self, response: &mut Response<Body>) {
+        let version = self.engine.spoken_version().to_string();
+        let headers = response.headers_mut();
+        headers.insert("Api-Version", HeaderValue::from_str(&version).expect("digits and a dot"));
+        headers.insert("Ostype", HeaderValue::from_static(std::env::consts::OS));
+        headers.insert(SERVER, HeaderValue::from_static(system::SERVER_NAME));
+        if !headers.contains_key("Docker-Experimental") {
+            headers.insert("Docker-Experimental", HeaderValue::from_static("false"));
+        }
+    }
+}

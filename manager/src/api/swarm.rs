@@ -1,0 +1,139 @@
+//! `/swarm`: make, join, leave, look at and set up a cluster.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use common::engine_api::convert::{ConvertError, cluster_spec_from_api, cluster_to_api};
+use common::engine_api::swarm::{InitRequest, JoinRequest, SwarmSpec, UnlockKey};
+use common::limits::API_REQUEST_TIME_MAX;
+use common::object::{Cluster, ClusterSpec, Role};
+
+use super::error::{ALREADY_MEMBER, ApiError, JOIN_TIMEOUT, LEAVE_TIMEOUT, LOCKED, NOT_A_MEMBER, NOT_LOCKED};
+use super::exchange::{self, Answer, Call};
+use super::host::{Host, LocalState};
+use super::nodes::reachable;
+use super::route::Edge;
+use super::view::{View, control};
+use super::{requests, rules};
+use crate::store::Tables;
+
+pub(super) async fn inspect(edge: &Edge, call: &Call) -> Answer {
+    let view = View::of(&*edge.host, &call.query).await?;
+    let cluster = cluster_to_api(cluster(&view.tables)?, true)?;
+    Ok(view.mark(exchange::json(&cluster)?))
+}
+
+pub(super) async fn init(edge: &Edge, call: &mut Call) -> Answer {
+    let request: InitRequest = call.json(&edge.large_bodies).await?;
+    let init = requests::init(request)?;
+    match edge.host.status().state {
+        LocalState::Inactive => {}
+        LocalState::Locked if init.force_new_cluster => return Err(ApiError::unavailable(LOCKED)),
+        LocalState::Pending | LocalState::Active | LocalState::Error(_) if init.force_new_cluster => {}
+        LocalState::Pending | LocalState::Active | LocalState::Error(_) | LocalState::Locked => {
+            return Err(ApiError::unavailable(ALREADY_MEMBER));
+        }
+    }
+    let host = edge.host.clone();
+    let node = to_the_end(edge, JOIN_TIMEOUT, async move { host.init(init).await }).await?;
+    exchange::json(&node.to_string())
+}
+
+pub(super) async fn join(edge: &Edge, call: &mut Call) -> Answer {
+    let request: JoinRequest = call.json(&edge.large_bodies).await?;
+    if edge.host.status().state != LocalState::Inactive {
+        return Err(ApiError::unavailable(ALREADY_MEMBER));
+    }
+    let join = requests::join(request)?;
+    let host = edge.host.clone();
+    to_the_end(edge, JOIN_TIMEOUT, async move { host.join(join).await }).await?;
+    Ok(exchange::done())
+}
+
+pub(super) async fn leave(edge: &Edge, call: &Call) -> Answer {
+    let force = call.query.flag("force");
+    let status = edge.host.status();
+    if status.state == LocalState::Inactive {
+        return Err(ApiError::unavailable(NOT_A_MEMBER));
+    }
+    if !force {
+        if status.state == LocalState::Locked {
+            return Err(ApiError::unavailable(
+                "Swarm is encrypted and locked. Please unlock it first or use `--force` to ignore this message.",
+            ));
+        }
+        may_leave(&*edge.host, status.role)?;
+    }
+    let host = edge.host.clone();
+    to_the_end(edge, LEAVE_TIMEOUT, async move { host.leave(force).await }).await?;
+    Ok(exchange::done())
+}
+
+fn may_leave(host: &dyn Host, role: Option<Role>) -> Result<(), ApiError> {
+    match (host.manager(), role) {
+        (Some(control), _) => {
+            // What this manager has is enough to warn by, and there where nothing else answers.
+            let tables = control.local();
+            let reachable = reachable(&tables, &*control);
+            Err(ApiError::unavailable(rules::refuse_leave(Some((&tables, &reachable)))))
+        }
+        (None, Some(Role::Manager)) => Err(ApiError::unavailable(rules::refuse_leave(None))),
+        (None, Some(Role::Worker) | None) => Ok(()),
+    }
+}
+
+pub(super) async fn update(edge: &Edge, call: &mut Call) -> Answer {
+    let read_at = rules::version("swarm", call.query.get("version"))?;
+    let worker = call.query.strict_flag("rotateWorkerToken")?;
+    let manager = call.query.strict_flag("rotateManagerToken")?;
+    if call.query.strict_flag("rotateManagerUnlockKey")? {
+        return Err(ApiError::invalid("cannot rotate because autolock is not turned on"));
+    }
+    let spec: SwarmSpec = call.json(&edge.large_bodies).await?;
+    let control = control(&*edge.host)?;
+    let tables = control.read().await?;
+    let cluster = cluster(&tables)?;
+    // As in Docker the document is the whole spec, and what it leaves out is the default. Docker's clients do not
+    // know our members, so those stay.
+    let base = ClusterSpec { liveness: cluster.spec.liveness, ..ClusterSpec::default() };
+    let spec = cluster_spec_from_api(spec, base)?;
+    let token = || control.new_join_token(&cluster.authority);
+    let rotation = rules::Rotation {
+        worker_token: worker.then(token).transpose()?,
+        manager_token: manager.then(token).transpose()?,
+    };
+    control.propose(vec![rules::update_cluster(cluster, read_at, spec, rotation)?]).await?;
+    Ok(exchange::done())
+}
+
+/// No manager is ever locked in this version, so there is no key.
+pub(super) async fn unlock_key(edge: &Edge) -> Answer {
+    control(&*edge.host)?;
+    exchange::json(&UnlockKey::default())
+}
+
+pub(super) async fn unlock(edge: &Edge) -> Answer {
+    if edge.host.status().state == LocalState::Locked {
+        return Err(ConvertError::Unsupported { what: "unlocking a manager" }.into());
+    }
+    control(&*edge.host)?;
+    Err(ApiError::conflict(NOT_LOCKED))
+}
+
+/// Carries out `change` to its end, whether or not somebody waits for it, and waits a while.
+async fn to_the_end<T: Send + 'static>(
+    edge: &Edge,
+    too_late: &'static str,
+    change: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+) -> Result<T, ApiError> {
+    let running = edge.tasks.spawn(change);
+    match tokio::time::timeout(API_REQUEST_TIME_MAX, running).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Err(ApiError::internal("the node stopped meanwhile")),
+        Err(_) => Err(ApiError::unavailable(too_late)),
+    }
+}
+
+fn cluster(tables: &Tables) -> Result<&Arc<Cluster>, ApiError> {
+    tables.cluster().ok_or_else(|| ApiError::not_found("the cluster has no settings yet"))
+}
