@@ -1,5 +1,22 @@
-//! What the tests of the whole program stand on.
+//! What the tests of the whole program stand on: real processes, real sockets, and nothing left behind.
 //!
+//! - `run`: this test process's folder and addresses, cleaned up whatever happens; `binary`: the program under test.
+//! - `node`: one daemon; `cluster`: several, as one; `netns`: hosts joined by a switch whose cables can be pulled.
+//! - `client`: the API over a node's socket; `docker`: the real `docker` command and an SDK against it.
+//! - `wait`: until a state is reached, with a deadline; `skip`: loudly, where the machine lacks something.
+//! - `loads`: clients that write; `history`: what they saw; `linearizability`: whether one register could have done it.
 //! - `source`: Rust text for the tidy test.
 
+pub mod binary;
+pub mod client;
+pub mod cluster;
+pub mod docker;
+pub mod history;
+pub mod linearizability;
+pub mod loads;
+pub mod netns;
+pub mod node;
+pub mod run;
+pub mod skip;
 pub mod source;
+pub mod wait;
