@@ -72,3 +72,34 @@ pub const API_CONFLICT_ATTEMPTS_MAX: usize = 4;
 pub const DENIED_AFTER_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The shortest life of a node's certificate that people may set.
 pub const CERTIFICATE_EXPIRY_MIN: Duration = Duration::from_secs(3600);
+/// How long a caller on the join endpoint may take to say what it wants.
+pub const JOIN_REQUEST_WAIT: Duration = Duration::from_secs(5);
+/// How often the leader looks at everything, so that a missed event costs time and nothing else.
+pub const FULL_PASS_PERIOD: Duration = Duration::from_secs(60);
+/// How long one step of a promotion or demotion may take before it is decided anew.
+pub const ROLE_STEP_WAIT: Duration = Duration::from_secs(10);
+/// How soon the leader looks again at a learner that is catching up, or at another change of role that waits.
+pub const ROLES_LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How long a stopping leader waits for somebody else to take over.
+pub const HAND_OVER_WAIT: Duration = Duration::from_secs(3);
+/// How long asking for a certificate may take, from connect to answer.
+pub const RENEW_WAIT: Duration = Duration::from_secs(5);
+/// Pause between two rounds of knocking at the managers named in a join.
+pub const JOIN_RETRY: Duration = Duration::from_secs(1);
+/// Bytes in flight on a stream from this node to itself.
+pub const LOCAL_STREAM_BYTES: usize = 64 << 10;
+/// How long a stopping node waits for the leader to hear its goodbye.
+pub const GOODBYE_WAIT: Duration = Duration::from_millis(500);
+/// How often a node looks at its engine and its machine for changes worth telling.
+pub const DESCRIBE_PERIOD: Duration = Duration::from_secs(20);
+/// How long init and join wait for the node to be part of its cluster before they go on in the background.
+pub const JOIN_WAIT: Duration = Duration::from_secs(20);
+/// How long a manager that leaves waits to be let go by the others.
+pub const LEAVE_WAIT: Duration = Duration::from_secs(8);
+/// Shortest and longest pause before a node tries again to take up its place or to renew its certificate.
+pub const RENEW_RETRY_MIN: Duration = Duration::from_millis(50);
+pub const RENEW_RETRY_MAX: Duration = Duration::from_secs(10);
+/// Words of the cluster about this node that wait to be carried out.
+pub const VERDICTS_MAX: usize = 4;
+/// How long the whole daemon may take to stop in order.
+pub const STOP_WAIT: Duration = Duration::from_secs(12);

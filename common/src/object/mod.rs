@@ -7,7 +7,7 @@ pub mod id;
 pub mod node;
 pub mod version;
 
-pub use cluster::{Cluster, ClusterSpec};
+pub use cluster::{Cluster, ClusterSpec, LivenessPreset};
 pub use id::{ClusterId, NodeId};
 pub use node::{Availability, Node, NodeDescription, NodeSpec, NodeState, Role};
 pub use version::{Meta, Version};

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::object::{Availability, ClusterId, NodeId, Role};
+use crate::object::{Availability, ClusterId, LivenessPreset, NodeId, Role};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum JoinRequest {
@@ -53,6 +53,8 @@ pub struct IssuedCertificate {
     pub role: Role,
     /// Managers known at this moment: where to knock first.
     pub managers: Vec<KnownManager>,
+    /// How patient the cluster is: the same everywhere.
+    pub liveness: LivenessPreset,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

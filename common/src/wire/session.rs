@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::join::KnownManager;
-use crate::object::{NodeDescription, Role};
+use crate::object::{LivenessPreset, NodeDescription, Role};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum NodeMessage {
@@ -39,4 +39,6 @@ pub struct Membership {
     /// Set while the node has a place in the raft group.
     pub raft_id: Option<u64>,
     pub managers: Vec<KnownManager>,
+    /// How patient the cluster is; a node takes it up when it starts.
+    pub liveness: LivenessPreset,
 }

@@ -248,6 +248,7 @@ fn membership(tables: &Tables, node: NodeId) -> Option<Membership> {
         role: node.role,
         raft_id: node.manager.as_ref().map(|record| record.raft_id),
         managers: known_managers(tables),
+        liveness: tables.cluster().map(|cluster| cluster.spec.liveness).unwrap_or_default(),
     })
 }
 

@@ -1,0 +1,120 @@
+//! A cluster's beginning: from nothing, or again from what one manager holds.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use common::identity::{JoinToken, NodeIdentity, NodeKey, RootAuthority, file as identity_file};
+use common::object::cluster::Authority;
+use common::object::{Cluster, ClusterId, Meta, Node, NodeId, Role};
+use common::random::SystemRandom;
+use common::time::Timestamp;
+use manager::api::{Control, Init};
+use manager::ca::admit::new_node;
+use manager::raft;
+use manager::store::{Change, Write};
+
+use super::running::{Running, Setup};
+use super::state::{NodeFile, RaftPlace};
+
+/// The founder's place in the raft group.
+pub const FIRST_RAFT_ID: u64 = 1;
+
+/// Everything a new cluster begins with.
+pub struct Founding {
+    pub identity: NodeIdentity,
+    pub cluster: Cluster,
+    pub node: Node,
+}
+
+/// Makes the authority, its first certificate and both first objects. Nothing is on disk yet.
+pub fn found(init: &Init, now: Timestamp) -> anyhow::Result<Founding> {
+    let random = &mut SystemRandom;
+    let (node, cluster) = (NodeId::generate(random), ClusterId::generate(random));
+    let root = RootAuthority::generate(now).context("make the root certificate")?;
+    let key = NodeKey::generate()?;
+    let csr = key.signing_request()?;
+    let expiry = init.spec.node_certificate_expiry;
+    let certificate = root.sign(&csr, node, cluster, Role::Manager, expiry, now).context("sign the first certificate")?;
+    let identity = NodeIdentity::new(&certificate, key, root.certificate_pem())?;
+    let authority = Authority {
+        certificate_pem: root.certificate_pem().into(),
+        key_pem: root.key_pem(),
+        worker_token: JoinToken::generate(root.certificate_pem(), random).to_secret(),
+        manager_token: JoinToken::generate(root.certificate_pem(), random).to_secret(),
+    };
+    let cluster = Cluster {
+        id: cluster,
+        meta: Meta::default(),
+        spec: init.spec.clone(),
+        authority,
+        denied: Default::default(),
+        next_raft_id: FIRST_RAFT_ID + 1,
+        address_pools: init.address_pools.clone(),
+        subnet_size: init.subnet_size,
+        data_path_port: init.data_path_port,
+    };
+    Ok(Founding { identity, cluster, node: new_node(node, Role::Manager, init.availability) })
+}
+
+/// Makes this manager the only one, with everything it holds. The other managers become workers on paper: when one
+/// of them comes back, it takes up that place, and can be promoted again.
+pub async fn rebuild(setup: &Setup, mut file: NodeFile) -> anyhow::Result<Arc<Running>> {
+    let path = setup.folder.identity_file();
+    let stored = identity_file::load(&path)?.with_context(|| format!("{} is missing", path.display()))?;
+    let place = file.raft.context("this node is not a manager")?;
+    let wrapped = stored.data_key.as_ref().context("the key of the raft log is missing")?;
+    let key = wrapped.unwrap(stored.identity.key(), None).context("open the key of the raft log")?;
+    let raft_id = id_after_rebuild(place.id);
+    let addr = file.advertise.to_string();
+    raft::force_new_cluster(&setup.folder.raft_folder(), &key, raft_id, stored.identity.node, &addr)
+        .await
+        .context("rebuild the raft log")?;
+    file.raft = Some(RaftPlace { id: raft_id, started: true });
+    file.managers.clear();
+    file.save(&setup.folder)?;
+    let running = Running::start(setup.clone(), file, stored).await?;
+    let manager = running.manager().context("the manager did not start")?;
+    let tables = manager.read().await.context("lead the new cluster")?;
+    let mut changes = Vec::new();
+    for node in tables.nodes.iter() {
+        let mut next = Node::clone(node);
+        match (&mut next.manager, node.id == running.node) {
+            (Some(record), true) => {
+                record.raft_id = raft_id;
+                record.addr.clone_from(&addr);
+            }
+            (Some(_), false) => {
+                next.spec.role = Role::Worker;
+                next.role = Role::Worker;
+                next.manager = None;
+            }
+            (None, _) => continue,
+        }
+        changes.push(Change::Node(Write::update(next)));
+    }
+    if let Some(cluster) = tables.cluster() {
+        let mut cluster = Cluster::clone(cluster);
+        cluster.next_raft_id = cluster.next_raft_id.max(raft_id + 1);
+        changes.push(Change::Cluster(Write::update(cluster)));
+    }
+    manager.propose(changes).await.context("write the new group of managers")?;
+    Ok(running)
+}
+
+/// Never an id that was given before: in the eyes of the others this is somebody new. Ids are given by counting, so
+/// each rebuild counts on from a higher start.
+fn id_after_rebuild(before: u64) -> u64 {
+    (((before >> 32) + 1) << 32) + FIRST_RAFT_ID
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rebuild_gives_an_id_that_counting_never_reached() {
+        let first = id_after_rebuild(3);
+        assert!(first > 1 << 32);
+        assert!(id_after_rebuild(first + 5) > first + (1 << 31));
+    }
+}

@@ -1,0 +1,323 @@
+//! This node while it is part of a cluster: transport, gossip, session, and a manager when it is one.
+//!
+//! Started from what is on disk, so that a start after init, after join and after a crash are the same start.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, bail};
+use common::gossip::{Gossip, Identity as GossipIdentity, Start};
+use common::identity::{DataKey, NodeIdentity, StoredIdentity, file as identity_file};
+use common::limits::{GOODBYE_WAIT, LOCAL_STREAM_BYTES};
+use common::object::{NodeId, Role};
+use common::random::{Random, SystemRandom};
+use common::shutdown::Tasks;
+use common::time::Clock;
+use common::transport::quic::{QuicSettings, QuicTransport};
+use common::transport::{Arrivals, Incoming, Peer, PeerIdentity, Stream, Transport};
+use common::wire::join::KnownManager;
+use manager::manager::{Manager, Settings};
+use manager::raft;
+use tokio::sync::watch;
+use worker::session::{About, Opener, Session, SessionState};
+
+use super::describe::Describer;
+use super::state::{Folder, NodeFile, RaftPlace};
+
+/// What is the same for every start of this daemon.
+#[derive(Clone)]
+pub struct Setup {
+    pub folder: Folder,
+    pub describer: Describer,
+    pub clock: Arc<dyn Clock>,
+    pub tasks: Tasks,
+}
+
+pub struct Running {
+    pub setup: Setup,
+    pub node: NodeId,
+    pub transport: Arc<QuicTransport>,
+    pub gossip: Gossip,
+    pub tasks: Tasks,
+    pub about: watch::Sender<About>,
+    pub session: watch::Receiver<SessionState>,
+    /// Why the manager here had to stop.
+    pub failure: watch::Sender<Option<String>>,
+    identity: watch::Sender<NodeIdentity>,
+    /// What the raft log is sealed with; made when this node becomes a manager.
+    data_key: Mutex<Option<DataKey>>,
+    file: Mutex<NodeFile>,
+    manager: watch::Sender<Option<Manager>>,
+    goodbye: watch::Sender<bool>,
+}
+
+impl Running {
+    pub async fn start(setup: Setup, mut file: NodeFile, stored: StoredIdentity) -> anyhow::Result<Arc<Self>> {
+        let StoredIdentity { identity, data_key } = stored;
+        let data_key = match data_key {
+            Some(wrapped) => Some(wrapped.unwrap(identity.key(), None).context("open the key of the raft log")?),
+            None => None,
+        };
+        // On disk before it is used: two lives under one generation could not be told apart.
+        let seconds = setup.clock.now().0 / 1_000_000_000;
+        file.generation = seconds.max(file.generation + 1);
+        file.save(&setup.folder)?;
+        let tasks = setup.tasks.child();
+        let settings = QuicSettings::new(file.listen);
+        let (transport, arrivals) = QuicTransport::start(settings, identity.clone(), &tasks, setup.clock.clone())?;
+        let Arrivals { mut streams, datagrams } = arrivals;
+        let is_manager = identity.role == Role::Manager;
+        let start = Start {
+            me: GossipIdentity::new(identity.node, file.advertise, file.generation, is_manager),
+            preset: file.liveness,
+            contacts: peers(&file.managers, identity.node),
+            seed: SystemRandom.next_u64(),
+        };
+        let gossip = Gossip::start(start, transport.clone(), datagrams, setup.clock.clone(), &tasks);
+        let description = setup.describer.describe(&identity).await;
+        let (about, about_reader) = watch::channel(About { description, addr: file.advertise.to_string() });
+        let (session_state, session) = watch::channel(SessionState::default());
+        let (goodbye, goodbye_reader) = watch::channel(false);
+        let running = Arc::new(Self {
+            node: identity.node,
+            transport,
+            gossip,
+            tasks: tasks.clone(),
+            about,
+            session,
+            failure: watch::Sender::new(None),
+            identity: watch::Sender::new(identity),
+            data_key: Mutex::new(data_key),
+            file: Mutex::new(file),
+            manager: watch::Sender::new(None),
+            goodbye,
+            setup,
+        });
+        running.resume_manager().await?;
+        let router = running.clone();
+        tasks.spawn_until_stopped(async move {
+            while let Some(incoming) = streams.recv().await {
+                router.route(incoming);
+            }
+        });
+        let known = Arc::downgrade(&running);
+        let session = Session {
+            open: running.opener(),
+            about: about_reader,
+            leader: leader_peers(&running.gossip, &tasks),
+            managers: Arc::new(move || known.upgrade().map(|running| running.managers()).unwrap_or_default()),
+            state: session_state,
+            goodbye: goodbye_reader,
+            random: Box::new(SystemRandom),
+        };
+        tasks.spawn_until_stopped(session.run());
+        Ok(running)
+    }
+
+    pub fn identity(&self) -> NodeIdentity {
+        self.identity.borrow().clone()
+    }
+
+    pub fn manager(&self) -> Option<Manager> {
+        self.manager.borrow().clone()
+    }
+
+    pub fn watch_manager(&self) -> watch::Receiver<Option<Manager>> {
+        self.manager.subscribe()
+    }
+
+    pub fn file(&self) -> NodeFile {
+        self.file.lock().expect("no holder panics").clone()
+    }
+
+    /// Changes what this node remembers, on disk first.
+    pub fn remember(&self, change: impl FnOnce(&mut NodeFile)) -> anyhow::Result<()> {
+        let mut file = self.file.lock().expect("no holder panics");
+        let mut next = file.clone();
+        change(&mut next);
+        if next != *file {
+            next.save(&self.setup.folder)?;
+            *file = next;
+        }
+        Ok(())
+    }
+
+    /// Managers to ask, the ones gossip hears first.
+    pub fn managers(&self) -> Vec<Peer> {
+        let mut heard: Vec<Peer> = self
+            .gossip
+            .members()
+            .iter()
+            .filter(|member| member.id.manager && member.state.is_active())
+            .map(|member| member.id.peer())
+            .collect();
+        if self.manager().is_some() {
+            heard.push(Peer { node: self.node, addr: self.file().advertise });
+        }
+        let known: BTreeSet<NodeId> = heard.iter().map(|peer| peer.node).collect();
+        let remembered = peers(&self.file().managers, self.node);
+        heard.extend(remembered.into_iter().filter(|peer| !known.contains(&peer.node)));
+        heard
+    }
+
+    /// How a stream to a manager is had: straight across when that manager is this node.
+    pub fn opener(self: &Arc<Self>) -> Opener {
+        let running = Arc::downgrade(self);
+        Arc::new(move |peer, kind| {
+            let running = running.upgrade();
+            Box::pin(async move {
+                let running = running.ok_or("this node is stopping")?;
+                if peer.node != running.node {
+                    let opened = running.transport.open(peer, kind).await;
+                    return opened.map_err(|error| error.to_string());
+                }
+                let manager = running.manager().ok_or("this node is not a manager")?;
+                let identity = running.identity();
+                let from = PeerIdentity { node: identity.node, role: identity.role, cluster: identity.cluster };
+                let (near, far) = tokio::io::duplex(LOCAL_STREAM_BYTES);
+                let incoming = Incoming { from: Some(from), addr: peer.addr, kind, stream: whole(far) };
+                running.tasks.spawn_until_stopped(async move { manager.serve(incoming).await });
+                Ok(whole(near))
+            })
+        })
+    }
+
+    /// Uses a new certificate, on disk first; the key of the raft log is wrapped anew with it.
+    pub async fn set_identity(&self, identity: NodeIdentity) -> anyhow::Result<()> {
+        self.save_identity(&identity)?;
+        self.transport.set_identity(identity.clone())?;
+        let _ = self.gossip.set_manager(identity.role == Role::Manager).await; // gossip may have stopped
+        let description = self.setup.describer.describe(&identity).await;
+        self.identity.send_replace(identity);
+        self.about.send_if_modified(|about| std::mem::replace(&mut about.description, description.clone()) != description);
+        Ok(())
+    }
+
+    /// Becomes a member of the raft group under `raft_id`, or begins the group.
+    pub async fn start_manager(&self, raft_id: u64) -> anyhow::Result<Manager> {
+        let key = {
+            let mut key = self.data_key.lock().expect("no holder panics");
+            key.get_or_insert_with(|| DataKey::generate(&mut SystemRandom)).clone()
+        };
+        self.save_identity(&self.identity())?;
+        self.remember(|file| {
+            if file.raft.is_none_or(|place| place.id != raft_id) {
+                file.raft = Some(RaftPlace { id: raft_id, started: false });
+            }
+        })?;
+        let file = self.file();
+        let settings = Settings {
+            node: self.node,
+            address: file.advertise,
+            raft_folder: self.setup.folder.raft_folder(),
+            raft_id,
+            data_key: key,
+            preset: file.liveness,
+        };
+        let transport: Arc<dyn Transport> = self.transport.clone();
+        let manager =
+            Manager::start(settings, transport, self.gossip.clone(), self.setup.clock.clone(), &self.tasks).await?;
+        self.remember(|file| file.raft = Some(RaftPlace { id: raft_id, started: true }))?;
+        self.manager.send_replace(Some(manager.clone()));
+        Ok(manager)
+    }
+
+    /// Stops being a manager and forgets the raft log. The id is never used again.
+    pub async fn end_manager(&self) -> anyhow::Result<()> {
+        self.pause_manager().await;
+        self.remember(|file| file.raft = None)?;
+        remove_folder(self.setup.folder.raft_folder())?;
+        *self.data_key.lock().expect("no holder panics") = None;
+        self.save_identity(&self.identity())
+    }
+
+    /// Stops the manager and leaves its files as they are.
+    pub async fn pause_manager(&self) {
+        if let Some(manager) = self.manager.send_replace(None) {
+            manager.stop().await;
+        }
+    }
+
+    /// Stops in order and with goodbyes; files stay.
+    pub async fn stop(&self) {
+        if let Some(manager) = self.manager() {
+            manager.hand_over().await;
+        }
+        self.goodbye.send_replace(true);
+        let mut session = self.session.clone();
+        let _ = tokio::time::timeout(GOODBYE_WAIT, session.wait_for(|session| session.leader.is_none())).await;
+        self.gossip.leave().await;
+        self.pause_manager().await;
+        self.transport.stop().await;
+        self.tasks.stop().await;
+    }
+
+    async fn resume_manager(&self) -> anyhow::Result<()> {
+        let Some(place) = self.file().raft else { return Ok(()) };
+        if self.identity().role != Role::Manager {
+            return Ok(()); // demoted while it was away; the rest follows with the first session
+        }
+        let folder = self.setup.folder.raft_folder();
+        if place.started && !raft::has_state(&folder) {
+            bail!(
+                "the raft log in {} is gone: this node must not vote again under its old place; \
+                 demote it on another manager, or run `swarm leave --force` here and join again",
+                folder.display()
+            );
+        }
+        self.start_manager(place.id).await.map(drop)
+    }
+
+    fn save_identity(&self, identity: &NodeIdentity) -> anyhow::Result<()> {
+        let key = self.data_key.lock().expect("no holder panics");
+        let wrapped = key.as_ref().map(|key| key.wrap(identity.key(), None, &mut SystemRandom));
+        identity_file::save(&self.setup.folder.identity_file(), identity, wrapped.as_ref())?;
+        Ok(())
+    }
+
+    fn route(&self, incoming: Incoming) {
+        // Without a manager here the stream ends at once, and the caller asks elsewhere.
+        if let Some(manager) = self.manager() {
+            self.tasks.spawn_until_stopped(async move { manager.serve(incoming).await });
+        }
+    }
+}
+
+/// Both directions of one end of an in-process stream.
+fn whole(io: tokio::io::DuplexStream) -> Stream {
+    let (recv, send) = tokio::io::split(io);
+    Stream { send: Box::new(send), recv: Box::new(recv) }
+}
+
+fn peers(managers: &[KnownManager], me: NodeId) -> Vec<Peer> {
+    let peer = |known: &KnownManager| Some(Peer { node: known.node, addr: known.addr.parse().ok()? });
+    managers.iter().filter(|known| known.node != me).filter_map(peer).collect()
+}
+
+/// Gossip's hint on who leads, as a destination.
+fn leader_peers(gossip: &Gossip, tasks: &Tasks) -> watch::Receiver<Option<Peer>> {
+    let mut hints = gossip.leader();
+    let (sender, receiver) = watch::channel(None);
+    tasks.spawn_until_stopped(async move {
+        loop {
+            let hint = *hints.borrow_and_update();
+            let peer = hint.map(|hint| Peer { node: hint.node, addr: hint.addr });
+            sender.send_if_modified(|now| std::mem::replace(now, peer) != peer);
+            if hints.changed().await.is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Removes a folder and what is in it; nothing where there is none.
+pub fn remove_folder(path: PathBuf) -> anyhow::Result<()> {
+    match std::fs::remove_dir_all(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}

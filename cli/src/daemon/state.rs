@@ -1,0 +1,91 @@
+//! What this node remembers across restarts, beside its identity and the raft log.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use common::disk::{self, DiskError};
+use common::object::LivenessPreset;
+use common::wire::join::KnownManager;
+use serde::{Deserialize, Serialize};
+
+const KIND: &str = "node";
+const FORMAT: u32 = 1;
+
+/// Where this node's files are.
+#[derive(Clone, Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn node_file(&self) -> PathBuf {
+        self.0.join("node.json")
+    }
+
+    pub fn identity_file(&self) -> PathBuf {
+        self.0.join("identity.pem")
+    }
+
+    pub fn raft_folder(&self) -> PathBuf {
+        self.0.join("raft")
+    }
+
+    pub fn lock_file(&self) -> PathBuf {
+        self.0.join("lock")
+    }
+}
+
+/// This node's place in a cluster. No file: it has none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeFile {
+    pub listen: SocketAddr,
+    pub advertise: SocketAddr,
+    /// The last gossip generation used; the next start uses a higher one.
+    pub generation: u64,
+    /// Set while this node has a place in the raft group.
+    pub raft: Option<RaftPlace>,
+    /// Managers heard of last: where to knock after a restart.
+    pub managers: Vec<KnownManager>,
+    pub liveness: LivenessPreset,
+    /// An init that was begun and has not ended: there is no cluster yet, and what is here is to be cleared away.
+    pub founding: bool,
+}
+
+/// A place in the raft group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RaftPlace {
+    pub id: u64,
+    /// The log has been made. If it is gone later, this member must not vote under the same id again.
+    pub started: bool,
+}
+
+impl NodeFile {
+    pub fn new(listen: SocketAddr, advertise: SocketAddr, liveness: LivenessPreset) -> Self {
+        Self { listen, advertise, generation: 0, raft: None, managers: Vec::new(), liveness, founding: false }
+    }
+
+    pub fn load(folder: &Folder) -> Result<Option<Self>, DiskError> {
+        let path = folder.node_file();
+        let Some((format, content)) = disk::load(&path, KIND)? else { return Ok(None) };
+        if format != FORMAT {
+            let reason = format!("format {format} is not known to this version of swarm, which reads {FORMAT}");
+            return Err(DiskError::Damaged { path, reason });
+        }
+        match serde_json::from_slice(&content) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) => Err(DiskError::Damaged { path, reason: error.to_string() }),
+        }
+    }
+
+    pub fn save(&self, folder: &Folder) -> Result<(), DiskError> {
+        let content = serde_json::to_vec_pretty(self).expect("plain fields encode");
+        disk::save(&folder.node_file(), KIND, FORMAT, &content)
+    }
+}

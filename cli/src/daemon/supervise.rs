@@ -1,0 +1,169 @@
+//! Carries out what the cluster wants of this node while it runs: its role, its certificate, whom to refuse; and
+//! keeps on disk what the next start needs.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::gossip::{Event, News};
+use common::identity::NodeIdentity;
+use common::limits::{DESCRIBE_PERIOD, RENEW_RETRY_MAX, RENEW_RETRY_MIN};
+use common::object::{NodeId, Role};
+use common::random::SystemRandom;
+use common::time::Timestamp;
+use common::transport::{Peer, Transport};
+use common::wire::session::Membership;
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use super::certificate;
+use super::running::Running;
+
+/// What the supervisor cannot do itself, because it would end with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The cluster has removed this node: stop, and forget it.
+    Removed,
+}
+
+/// Runs until the node stops.
+pub async fn supervise(running: Arc<Running>, verdicts: mpsc::Sender<Verdict>) {
+    let mut session = running.session.clone();
+    let mut generation = running.gossip.generation();
+    let mut manager = running.watch_manager();
+    let mut news = running.gossip.subscribe();
+    let mut denied = BTreeSet::new();
+    let mut describe = tokio::time::interval(DESCRIBE_PERIOD);
+    describe.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut retry = RENEW_RETRY_MIN;
+    let mut renew_at = running.identity().renew_at(&mut SystemRandom);
+    loop {
+        let state = session.borrow_and_update().clone();
+        if state.removed {
+            let _ = verdicts.send(Verdict::Removed).await; // without a listener the daemon is stopping
+            return;
+        }
+        let settled = match &state.membership {
+            Some(membership) => follow(&running, membership, state.leader).await,
+            None => Ok(()),
+        };
+        let now = running.setup.clock.now();
+        let settled = match settled {
+            Ok(()) if now >= renew_at => renew(&running, state.leader).await,
+            settled => settled,
+        };
+        let wait = match settled {
+            Ok(()) => {
+                retry = RENEW_RETRY_MIN;
+                renew_at = renewal_after(renew_at, &running.identity(), now);
+                // Never longer than this, so that a wall clock that was set wrong and right again does no harm.
+                renew_at.since(now).clamp(RENEW_RETRY_MIN, Duration::from_secs(600))
+            }
+            Err(error) => {
+                warn!(error = format!("{error:#}"), "this node's place in the cluster is not taken up yet");
+                retry = (retry * 2).min(RENEW_RETRY_MAX);
+                retry
+            }
+        };
+        let mut failure = failure_of(&manager.borrow_and_update().clone());
+        tokio::select! {
+            _ = session.changed() => {}
+            _ = manager.changed() => {}
+            Ok(()) = generation.changed() => {
+                let generation = *generation.borrow_and_update();
+                keep(running.remember(|file| file.generation = file.generation.max(generation)));
+            }
+            item = news.next() => match item {
+                Some(News::Event(Event::Denied(refused))) => {
+                    denied.insert(refused.node);
+                    running.transport.deny(denied.clone());
+                }
+                Some(_) => {}
+                None => return,
+            },
+            reason = async { match &mut failure {
+                Some(failure) => failure.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone()),
+                None => std::future::pending().await,
+            }} => if let Some(reason) = reason {
+                error!(reason, "the manager on this node has stopped: nothing is acknowledged any more");
+                running.failure.send_replace(Some(reason));
+                running.pause_manager().await;
+            },
+            _ = describe.tick() => {
+                let description = running.setup.describer.describe(&running.identity()).await;
+                running.about.send_if_modified(|about| {
+                    std::mem::replace(&mut about.description, description.clone()) != description
+                });
+            }
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+fn failure_of(manager: &Option<manager::manager::Manager>) -> Option<tokio::sync::watch::Receiver<Option<String>>> {
+    manager.as_ref().map(|manager| manager.failure())
+}
+
+/// A moment drawn anew only when the certificate is a new one.
+fn renewal_after(before: Timestamp, identity: &NodeIdentity, now: Timestamp) -> Timestamp {
+    let in_lifetime = before > identity.not_before && before < identity.not_after;
+    if in_lifetime && before > now { before } else { identity.renew_at(&mut SystemRandom).max(now) }
+}
+
+fn keep(saved: anyhow::Result<()>) {
+    if let Err(error) = saved {
+        warn!(error = format!("{error:#}"), "this node's state is not on disk");
+    }
+}
+
+/// Takes up the place that the store has for this node.
+async fn follow(running: &Arc<Running>, wanted: &Membership, leader: Option<NodeId>) -> anyhow::Result<()> {
+    running.remember(|file| {
+        if !wanted.managers.is_empty() {
+            file.managers.clone_from(&wanted.managers);
+        }
+        file.liveness = wanted.liveness;
+    })?;
+    if wanted.role != running.identity().role {
+        renew(running, leader).await?;
+    }
+    let role = running.identity().role;
+    let present = running.manager().and(running.file().raft).map(|place| place.id);
+    match (role, wanted.raft_id, present) {
+        (Role::Manager, Some(wanted), None) if running.failure.borrow().is_none() => {
+            if running.file().raft.is_some_and(|place| place.id != wanted) {
+                running.end_manager().await?;
+            }
+            info!(raft.id = wanted, "becoming a manager");
+            running.start_manager(wanted).await?;
+        }
+        (Role::Manager, Some(wanted), Some(present)) if wanted != present => {
+            running.end_manager().await?;
+            running.start_manager(wanted).await?;
+        }
+        (Role::Worker, _, _) if running.file().raft.is_some() => {
+            info!("no longer a manager");
+            running.end_manager().await?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Gets the next certificate from the leader, or from any manager that answers.
+async fn renew(running: &Arc<Running>, leader: Option<NodeId>) -> anyhow::Result<()> {
+    let mut managers: Vec<Peer> = running.managers();
+    managers.sort_by_key(|peer| Some(peer.node) != leader);
+    let opener = running.opener();
+    let mut last = anyhow::anyhow!("no manager is known");
+    for manager in managers {
+        match certificate::next(&opener, manager, &running.identity()).await {
+            Ok(identity) => {
+                info!(role = %identity.role, until = %identity.not_after, "certificate renewed");
+                return running.set_identity(identity).await;
+            }
+            Err(error) => last = anyhow::Error::from(error).context(format!("renew at manager {}", manager.node)),
+        }
+    }
+    Err(last)
+}

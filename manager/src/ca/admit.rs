@@ -1,0 +1,84 @@
+//! Whether a join token lets a caller in, and the node object that comes of it. Pure.
+
+use common::identity::token::{JoinToken, same};
+use common::object::node::NodeStatus;
+use common::object::{Availability, Cluster, Meta, Node, NodeId, NodeSpec, Role};
+
+/// Why nobody is let in. The texts are Docker's, and say nothing that helps to guess.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("invalid join token")]
+    Malformed,
+    #[error("A valid join token is necessary to join this cluster")]
+    Wrong,
+}
+
+/// The role that a token stands for. Compares with both tokens whatever the first comparison says.
+pub fn role_of_token(cluster: &Cluster, token: &str) -> Result<Role, Refusal> {
+    JoinToken::parse(token).map_err(|_| Refusal::Malformed)?;
+    let worker = same(cluster.authority.worker_token.reveal(), token);
+    let manager = same(cluster.authority.manager_token.reveal(), token);
+    match (worker, manager) {
+        (_, true) => Ok(Role::Manager),
+        (true, false) => Ok(Role::Worker),
+        (false, false) => Err(Refusal::Wrong),
+    }
+}
+
+/// A node as it is written when its first certificate is issued. A manager gets its place in the raft group by
+/// the steps of `decide::roles`, once it is alive.
+pub fn new_node(id: NodeId, role: Role, availability: Availability) -> Node {
+    Node {
+        id,
+        meta: Meta::default(),
+        spec: NodeSpec { role, availability, ..NodeSpec::default() },
+        role,
+        description: None,
+        status: NodeStatus::default(),
+        manager: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::object::cluster::{Authority, Secret};
+    use common::object::{ClusterId, ClusterSpec};
+    use common::random::SeededRandom;
+
+    #[test]
+    fn only_the_present_tokens_of_this_cluster_let_anybody_in() {
+        let mut random = SeededRandom::new(1, "tokens");
+        let mut token = |root: &str| JoinToken::generate(root, &mut random).to_secret().reveal().to_string();
+        let (worker, manager, rotated, foreign) = (token("ours"), token("ours"), token("ours"), token("theirs"));
+        let cluster = Cluster {
+            id: ClusterId(1),
+            meta: Meta::default(),
+            spec: ClusterSpec::default(),
+            authority: Authority {
+                certificate_pem: "ours".into(),
+                key_pem: Secret::new(String::new()),
+                worker_token: Secret::new(worker.clone()),
+                manager_token: Secret::new(manager.clone()),
+            },
+            denied: Default::default(),
+            next_raft_id: 2,
+            address_pools: Vec::new(),
+            subnet_size: 24,
+            data_path_port: 0,
+        };
+        #[rustfmt::skip]
+        let cases = [
+            (worker.as_str(),       Ok(Role::Worker)),
+            (manager.as_str(),      Ok(Role::Manager)),
+            (rotated.as_str(),      Err(Refusal::Wrong)),
+            (foreign.as_str(),      Err(Refusal::Wrong)),
+            (&worker[..80],         Err(Refusal::Malformed)),
+            ("",                    Err(Refusal::Malformed)),
+            ("SWMTKN-1-x-y",        Err(Refusal::Malformed)),
+        ];
+        for (token, expected) in cases {
+            assert_eq!(role_of_token(&cluster, token), expected);
+        }
+    }
+}

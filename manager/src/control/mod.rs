@@ -1,0 +1,12 @@
+//! The leader's loop: wake, snapshot, decide, propose. It runs while this manager leads, and holds nothing that a
+//! new leader would miss.
+//!
+//! - `leader`: starts and ends with leadership, and waits for the next event.
+//! - `term`: what is known and what is to be looked at during one lead; one pass of decisions.
+//! - `steps`: carries out one step of `decide::roles`.
+//! - `wake`: what to look at, and when.
+
+pub mod leader;
+pub mod steps;
+pub mod term;
+pub mod wake;

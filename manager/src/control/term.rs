@@ -1,0 +1,281 @@
+//! One lead: what is known beside the store, what has to be looked at, and one pass of decisions.
+//!
+//! Lost with the lead without harm: a new leader looks at every node anew and hears from them again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use common::gossip::{Event, Gossip, MemberState, News};
+use common::limits::{CONTROL_RETRY, FULL_PASS_PERIOD, PROPOSAL_CHANGES_MAX, ROLES_LOOK_AGAIN};
+use common::object::{NodeId, Version};
+use common::report::Report;
+use common::time::Monotonic;
+use futures_util::future::join_all;
+use tracing::{debug, info, warn};
+
+use super::steps::Steps;
+use super::wake::Wake;
+use crate::decide::liveness::{self, Heard, Patience};
+use crate::decide::nodes::{Described, NodesView, decide_nodes};
+use crate::decide::roles::{Group, Member, RoleDecision, decide_roles};
+use crate::dispatch::{SessionEvent, Sessions};
+use crate::forward::Forward;
+use crate::store::{Change, Changed, FeedError};
+
+pub struct Term {
+    pub wake: Wake,
+    forward: Forward,
+    gossip: Gossip,
+    sessions: Sessions,
+    patience: Patience,
+    leading_since: Monotonic,
+    next_full_pass: Monotonic,
+    /// When each session was first missed.
+    lost_since: BTreeMap<NodeId, Monotonic>,
+    /// What nodes said of themselves and is not yet written.
+    described: BTreeMap<NodeId, Described>,
+    /// Said goodbye over its session, which is faster than gossip.
+    goodbyes: BTreeSet<NodeId>,
+    waiting: Vec<String>,
+}
+
+impl Term {
+    pub fn new(forward: Forward, gossip: Gossip, sessions: Sessions, patience: Patience) -> Self {
+        let leading_since = forward.clock.monotonic();
+        Self {
+            wake: Wake::default(),
+            forward,
+            gossip,
+            sessions,
+            patience,
+            leading_since,
+            next_full_pass: leading_since,
+            lost_since: BTreeMap::new(),
+            described: BTreeMap::new(),
+            goodbyes: BTreeSet::new(),
+            waiting: Vec::new(),
+        }
+    }
+
+    pub fn heard(&mut self, event: SessionEvent) {
+        match event {
+            SessionEvent::Opened(node) => {
+                self.goodbyes.remove(&node);
+                self.lost_since.remove(&node);
+                self.wake.node(node);
+                self.wake.roles();
+            }
+            SessionEvent::Closed(node) => {
+                self.lost_since.entry(node).or_insert(self.forward.clock.monotonic());
+                self.wake.node(node);
+            }
+            SessionEvent::Described { node, description, addr } => {
+                self.described.insert(node, Described { description: *description, addr });
+                self.wake.node(node);
+            }
+            SessionEvent::Goodbye(node) if node == self.forward.me => {} // who writes it down is still here
+            SessionEvent::Goodbye(node) => {
+                self.goodbyes.insert(node);
+                self.wake.node(node);
+            }
+        }
+    }
+
+    pub fn gossip(&mut self, news: News) {
+        match news {
+            News::Event(
+                Event::Up(member)
+                | Event::Rejoined(member)
+                | Event::Changed { member, .. }
+                | Event::Down(member)
+                | Event::Left(member),
+            ) => {
+                self.wake.node(member.id.node);
+                self.wake.roles();
+            }
+            News::Event(Event::Forgotten(node)) => self.wake.node(node),
+            News::Event(Event::LeaderHint(_) | Event::Denied(_) | Event::Renewed { .. }) => {}
+            News::Missed => self.look_at_all(),
+        }
+    }
+
+    /// Notes what was written, by whomever; answers the version to go on from.
+    pub fn stored(&mut self, fed: Result<(Vec<Changed>, Version), FeedError>) -> Version {
+        match fed {
+            Ok((changes, version)) => {
+                for change in changes {
+                    match change {
+                        Changed::Node { before, after } => {
+                            let Some(node) = after.as_ref().or(before.as_ref()) else { continue };
+                            self.sessions.nudge(node.id);
+                            let place = |node: &std::sync::Arc<common::object::Node>| {
+                                (node.spec.role, node.role, node.manager.clone())
+                            };
+                            if before.as_ref().map(place) != after.as_ref().map(place) {
+                                self.wake.roles();
+                                self.sessions.nudge_all();
+                            }
+                            if before.is_none() {
+                                self.wake.node(node.id);
+                            }
+                        }
+                        Changed::Cluster { .. } => {}
+                    }
+                }
+                version
+            }
+            Err(FeedError::Behind { resume_at }) => {
+                self.look_at_all();
+                self.sessions.nudge_all();
+                resume_at
+            }
+        }
+    }
+
+    pub fn step_finished(&mut self, carried_out: bool) {
+        if carried_out {
+            self.wake.roles();
+        } else {
+            self.wake.roles_at(self.forward.clock.monotonic().plus(CONTROL_RETRY));
+        }
+    }
+
+    /// Decides about what is due and writes it. True when something could not be written.
+    pub async fn pass(&mut self, steps: &mut Steps) -> bool {
+        let now = self.forward.clock.monotonic();
+        if now >= self.next_full_pass {
+            self.next_full_pass = now.plus(FULL_PASS_PERIOD);
+            self.look_at_all();
+        }
+        let work = self.wake.take(now);
+        let failed = !work.nodes.is_empty() && self.nodes(&work.nodes, now).await;
+        // While a step is under way nothing is begun: its end asks again.
+        if work.roles && !steps.is_running() {
+            self.roles(steps);
+        }
+        failed
+    }
+
+    fn look_at_all(&mut self) {
+        for node in self.forward.store.snapshot().nodes.iter() {
+            self.wake.node(node.id);
+        }
+        self.wake.roles();
+    }
+
+    async fn nodes(&mut self, dirty: &BTreeSet<NodeId>, now: Monotonic) -> bool {
+        for node in dirty {
+            let silent = self.sessions.heard_at(*node).is_none_or(|at| now >= at.plus(self.patience.session_silence));
+            if silent {
+                self.lost_since.entry(*node).or_insert(now);
+            } else {
+                self.lost_since.remove(node);
+            }
+        }
+        let snapshot = self.forward.store.snapshot();
+        let heard = |node| self.hear(node);
+        let decision = decide_nodes(
+            &snapshot,
+            dirty,
+            &NodesView {
+                heard: &heard,
+                lost_since: &self.lost_since,
+                described: &self.described,
+                leading_since: self.leading_since,
+                patience: self.patience,
+                now,
+                wall: self.forward.clock.now(),
+            },
+        );
+        for reason in &decision.reasons {
+            info!(node.id = %reason.node, change = reason.text, "node state decided");
+        }
+        for (at, node) in decision.wakes {
+            self.wake.node_at(at, node);
+        }
+        let failed = self.propose(decision.changes).await;
+        for node in dirty {
+            match failed {
+                true => self.wake.node(*node),
+                false => drop(self.described.remove(node)),
+            }
+        }
+        failed
+    }
+
+    /// Writes independent changes: many to a proposal, and one by one where that meets a conflict.
+    async fn propose(&self, changes: Vec<Change>) -> bool {
+        let groups = changes.chunks(PROPOSAL_CHANGES_MAX).map(|group| self.forward.propose(group.to_vec()));
+        let mut failed = false;
+        for outcome in join_all(groups).await {
+            if let Err(error) = outcome {
+                debug!(error = %Report(&error), "node states not written");
+                failed = true;
+            }
+        }
+        failed
+    }
+
+    fn hear(&self, node: NodeId) -> Heard {
+        let gossip = if node == self.forward.me {
+            liveness::Gossip::Alive
+        } else if self.goodbyes.contains(&node) {
+            liveness::Gossip::Left
+        } else {
+            match self.gossip.member(node).map(|member| member.state) {
+                None => liveness::Gossip::Silent,
+                Some(MemberState::Alive) => liveness::Gossip::Alive,
+                Some(MemberState::Suspect) => liveness::Gossip::Suspect,
+                Some(MemberState::Down) => liveness::Gossip::Dead,
+                Some(MemberState::Left) => liveness::Gossip::Left,
+            }
+        };
+        let session = if self.goodbyes.contains(&node) { None } else { self.sessions.heard_at(node) };
+        Heard { session, gossip }
+    }
+
+    fn roles(&mut self, steps: &mut Steps) {
+        let status = self.forward.raft.status();
+        let Some(me) = status.raft_id_of(self.forward.me) else { return };
+        let members = status
+            .members
+            .iter()
+            .map(|member| Member {
+                raft_id: member.raft_id,
+                node: member.node,
+                addr: member.addr.clone(),
+                voter: member.voter,
+                reachable: member.node == self.forward.me || self.alive_at(member.node).is_some(),
+                lag: member.lag,
+            })
+            .collect();
+        let group = Group { me, members };
+        let snapshot = self.forward.store.snapshot();
+        let RoleDecision { step, waiting } = decide_roles(&snapshot, &group, &|node| self.address(node));
+        let reasons: Vec<String> = waiting.iter().map(ToString::to_string).collect();
+        if reasons != self.waiting {
+            for reason in &waiting {
+                warn!(node.id = %reason.node, reason = reason.text, "a change of role waits");
+            }
+            self.waiting = reasons;
+        }
+        match step {
+            Some(step) => steps.begin(step, snapshot),
+            // A learner's progress and a member's return make no event of their own.
+            None if !waiting.is_empty() => {
+                self.wake.roles_at(self.forward.clock.monotonic().plus(ROLES_LOOK_AGAIN));
+            }
+            None => {}
+        }
+    }
+
+    /// Where a node is now, if it is alive.
+    fn address(&self, node: NodeId) -> Option<SocketAddr> {
+        if node == self.forward.me { Some(self.forward.address) } else { self.alive_at(node) }
+    }
+
+    fn alive_at(&self, node: NodeId) -> Option<SocketAddr> {
+        let member = self.gossip.member(node)?;
+        member.state.is_active().then_some(member.id.addr)
+    }
+}

@@ -1,0 +1,203 @@
+//! Writes and reads from any manager: asked of the leader, wherever it is.
+//!
+//! A write keeps its proposal id over every try, so that it is applied once however often its answer is lost.
+//! A read asks the leader how far the log is committed and waits until this manager has applied that far.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::limits::{FRAME_BYTES_MAX, LEADER_WAIT, MANAGER_CALL_WAIT, PROPOSAL_BYTES_MAX};
+use common::object::{NodeId, Version};
+use common::random::{Random, SystemRandom};
+use common::time::{Clock, Monotonic};
+use common::transport::{Peer, Stream, StreamKind, Transport};
+use common::wire::frame::{FrameError, expect_message, write_message};
+use serde::{Deserialize, Serialize};
+
+use crate::raft::{ProposeError, RaftHandle, ReadError};
+use crate::store::{Change, Proposal, Rejection, Store, format};
+
+/// What managers ask of each other.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Request {
+    Propose(Proposal),
+    ReadIndex,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Response {
+    Written(Version),
+    Rejected(Rejection),
+    /// Not the leader, or not any more; nothing was written.
+    NotLeader,
+    /// It may have been written.
+    Uncertain,
+    ReadIndex(Version),
+}
+
+/// Why a write or a read at the leader did not come about.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ForwardError {
+    #[error("no leader answered in time")]
+    NoLeader,
+    #[error("the write may or may not have taken place: leadership changed meanwhile")]
+    Uncertain,
+    #[error(transparent)]
+    Rejected(Rejection),
+    #[error("{bytes} bytes are too many for one write, {PROPOSAL_BYTES_MAX} are allowed")]
+    TooLarge { bytes: usize },
+    #[error("this manager has stopped: {0}")]
+    Stopped(String),
+}
+
+/// The way to the leader. Clones are handles to the same.
+#[derive(Clone)]
+pub struct Forward {
+    pub me: NodeId,
+    /// Where other nodes reach this manager.
+    pub address: SocketAddr,
+    pub raft: RaftHandle,
+    pub store: Store,
+    pub transport: Arc<dyn Transport>,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What one try came to.
+enum Try<T> {
+    Done(T),
+    /// Nothing happened: try again when there may be a leader.
+    Again,
+    /// It may have happened: try again, and be careful with the answer.
+    Unknown,
+}
+
+impl Forward {
+    /// Writes a group of changes, all or none, and waits until this manager has applied it too.
+    pub async fn propose(&self, changes: Vec<Change>) -> Result<Version, ForwardError> {
+        let id = SystemRandom.next_u64().max(1);
+        let proposal = Proposal { id, at: self.clock.now(), changes };
+        let bytes = format::encode_proposal(&proposal).len();
+        if bytes > PROPOSAL_BYTES_MAX {
+            return Err(ForwardError::TooLarge { bytes });
+        }
+        let deadline = self.clock.monotonic().plus(LEADER_WAIT);
+        let mut maybe_written = false;
+        loop {
+            match self.try_propose(&proposal).await? {
+                Try::Done(Ok(version)) => {
+                    self.store.feed().wait_for(version).await;
+                    return Ok(version);
+                }
+                // An earlier try may have been applied and then overwritten by somebody else: the
+                // rejection of a later try does not tell.
+                Try::Done(Err(_)) if maybe_written => return Err(ForwardError::Uncertain),
+                Try::Done(Err(rejection)) => return Err(ForwardError::Rejected(rejection)),
+                Try::Again => {}
+                Try::Unknown => maybe_written = true,
+            }
+            if !self.wait_for_change(deadline).await {
+                return Err(if maybe_written { ForwardError::Uncertain } else { ForwardError::NoLeader });
+            }
+        }
+    }
+
+    /// Waits until this manager has applied everything that was committed when it was called.
+    pub async fn catch_up(&self) -> Result<Version, ForwardError> {
+        let deadline = self.clock.monotonic().plus(LEADER_WAIT);
+        loop {
+            if let Try::Done(version) = self.try_read_index().await? {
+                let left = deadline.since(self.clock.monotonic());
+                return match tokio::time::timeout(left, self.store.feed().wait_for(version)).await {
+                    Ok(()) => Ok(version),
+                    Err(_) => Err(ForwardError::NoLeader),
+                };
+            }
+            if !self.wait_for_change(deadline).await {
+                return Err(ForwardError::NoLeader);
+            }
+        }
+    }
+
+    /// Answers another manager.
+    pub async fn serve(&self, mut stream: Stream) -> Result<(), FrameError> {
+        let request: Request = expect_message(&mut stream.recv, FRAME_BYTES_MAX).await?;
+        let response = match request {
+            Request::Propose(proposal) => match self.raft.propose(&proposal).await {
+                Ok(version) => Response::Written(version),
+                Err(ProposeError::Rejected(rejection)) => Response::Rejected(rejection),
+                Err(ProposeError::NotLeader { .. }) => Response::NotLeader,
+                Err(ProposeError::Uncertain | ProposeError::Stopped(_)) => Response::Uncertain,
+            },
+            Request::ReadIndex => match self.raft.read_index().await {
+                Ok(version) => Response::ReadIndex(version),
+                Err(_) => Response::NotLeader,
+            },
+        };
+        write_message(&mut stream.send, &response).await
+    }
+
+    async fn try_propose(&self, proposal: &Proposal) -> Result<Try<Result<Version, Rejection>>, ForwardError> {
+        // A leader that has lost its majority would wait for it without end.
+        let here = tokio::time::timeout(MANAGER_CALL_WAIT, self.raft.propose(proposal));
+        let leader = match here.await.unwrap_or(Err(ProposeError::Uncertain)) {
+            Ok(version) => return Ok(Try::Done(Ok(version))),
+            Err(ProposeError::Rejected(rejection)) => return Ok(Try::Done(Err(rejection))),
+            Err(ProposeError::Uncertain) => return Ok(Try::Unknown),
+            Err(ProposeError::Stopped(reason)) => return Err(ForwardError::Stopped(reason)),
+            Err(ProposeError::NotLeader { leader }) => leader,
+        };
+        let Some(leader) = self.elsewhere(leader) else { return Ok(Try::Again) };
+        Ok(match self.ask(leader, &Request::Propose(proposal.clone())).await {
+            Ok(Response::Written(version)) => Try::Done(Ok(version)),
+            Ok(Response::Rejected(rejection)) => Try::Done(Err(rejection)),
+            Ok(Response::NotLeader) | Err(AskError::NotSent) => Try::Again,
+            Ok(Response::Uncertain | Response::ReadIndex(_)) | Err(AskError::NoAnswer) => Try::Unknown,
+        })
+    }
+
+    async fn try_read_index(&self) -> Result<Try<Version>, ForwardError> {
+        let leader = match self.raft.read_index().await {
+            Ok(version) => return Ok(Try::Done(version)),
+            Err(ReadError::Stopped(reason)) => return Err(ForwardError::Stopped(reason)),
+            Err(ReadError::NotLeader { leader }) => leader,
+        };
+        let Some(leader) = self.elsewhere(leader) else { return Ok(Try::Again) };
+        Ok(match self.ask(leader, &Request::ReadIndex).await {
+            Ok(Response::ReadIndex(version)) => Try::Done(version),
+            _ => Try::Again,
+        })
+    }
+
+    fn elsewhere(&self, leader: Option<Peer>) -> Option<Peer> {
+        leader.filter(|leader| leader.node != self.me)
+    }
+
+    async fn ask(&self, leader: Peer, request: &Request) -> Result<Response, AskError> {
+        let open = tokio::time::timeout(MANAGER_CALL_WAIT, self.transport.open(leader, StreamKind::Manager));
+        let Ok(Ok(mut stream)) = open.await else { return Err(AskError::NotSent) };
+        let exchange = async {
+            write_message(&mut stream.send, request).await?;
+            expect_message::<Response>(&mut stream.recv, FRAME_BYTES_MAX).await
+        };
+        match tokio::time::timeout(MANAGER_CALL_WAIT, exchange).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(_)) | Err(_) => Err(AskError::NoAnswer),
+        }
+    }
+
+    /// Waits until leadership may have changed; false once the deadline has passed.
+    async fn wait_for_change(&self, deadline: Monotonic) -> bool {
+        // A leader may be known and not yet able to answer: so look again soon in any case.
+        const LOOK_AGAIN: Duration = Duration::from_millis(20);
+        let mut leadership = self.raft.watch();
+        leadership.mark_unchanged();
+        let _ = tokio::time::timeout(LOOK_AGAIN, leadership.changed()).await;
+        self.clock.monotonic() < deadline
+    }
+}
+
+enum AskError {
+    NotSent,
+    NoAnswer,
+}

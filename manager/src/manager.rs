@@ -1,0 +1,236 @@
+//! Build, run and stop of a manager; no logic.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use common::gossip::{Denied, Gossip};
+use common::identity::data_key::DataKey;
+use common::identity::token::JoinToken;
+use common::limits::HAND_OVER_WAIT;
+use common::object::cluster::{Authority, LivenessPreset, Secret};
+use common::object::node::ManagerRecord;
+use common::object::{Cluster, Node, NodeId, Version};
+use common::random::SystemRandom;
+use common::report::Report;
+use common::shutdown::Tasks;
+use common::time::{Clock, Timestamp};
+use common::transport::{Incoming, StreamKind, Transport};
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+use tracing::debug;
+
+use crate::api::{Control as Edge, ControlError};
+use crate::ca::serve::{serve_join, serve_renew};
+use crate::control::leader::Control;
+use crate::dispatch::Sessions;
+use crate::forward::{Forward, ForwardError};
+use crate::raft::{RaftHandle, RaftSettings, RaftStartError};
+use crate::store::{Change, FeedError, Store, Tables, Write};
+
+pub struct Settings {
+    pub node: NodeId,
+    /// Where other nodes reach this one.
+    pub address: SocketAddr,
+    pub raft_folder: PathBuf,
+    pub raft_id: u64,
+    pub data_key: DataKey,
+    pub preset: LivenessPreset,
+}
+
+/// A running manager. Clones are handles to the same.
+#[derive(Clone)]
+pub struct Manager {
+    forward: Forward,
+    sessions: Sessions,
+    gossip: Gossip,
+    tasks: Tasks,
+}
+
+impl Manager {
+    /// Starts from what is on disk, which may be nothing.
+    pub async fn start(
+        settings: Settings,
+        transport: Arc<dyn Transport>,
+        gossip: Gossip,
+        clock: Arc<dyn Clock>,
+        parent: &Tasks,
+    ) -> Result<Self, RaftStartError> {
+        let tasks = parent.child();
+        let store = Store::new();
+        let members = gossip.clone();
+        let raft = RaftHandle::start(
+            RaftSettings {
+                folder: settings.raft_folder,
+                raft_id: settings.raft_id,
+                data_key: settings.data_key,
+                preset: settings.preset,
+            },
+            store.clone(),
+            transport.clone(),
+            Arc::new(move |node| members.member(node).map(|member| member.id.addr)),
+            clock.clone(),
+            &tasks,
+        )
+        .await?;
+        let (sessions, events) = Sessions::new(store.clone(), clock.clone());
+        let forward = Forward { me: settings.node, address: settings.address, raft, store, transport, clock };
+        let manager = Self { forward, sessions, gossip, tasks };
+        let control = Control {
+            forward: manager.forward.clone(),
+            gossip: manager.gossip.clone(),
+            sessions: manager.sessions.clone(),
+            events,
+            tasks: manager.tasks.clone(),
+        };
+        manager.tasks.spawn(control.run());
+        manager.tasks.spawn_until_stopped(manager.clone().spread_refusals());
+        Ok(manager)
+    }
+
+    /// Makes a new cluster, of which this manager is the first node.
+    pub async fn found(&self, cluster: Cluster, mut node: Node) -> Result<(), ForwardError> {
+        let raft_id = self.forward.raft.raft_id();
+        let addr = self.forward.address.to_string();
+        self.forward.raft.initialize(node.id, &addr).await.map_err(ForwardError::Stopped)?;
+        node.manager = Some(ManagerRecord { raft_id, addr });
+        let changes = vec![Change::Cluster(Write::Create(cluster)), Change::Node(Write::Create(node))];
+        self.forward.propose(changes).await.map(drop)
+    }
+
+    /// Serves one stream that a peer opened.
+    pub async fn serve(&self, incoming: Incoming) {
+        let Incoming { from, kind, mut stream, addr } = incoming;
+        let result = match (kind, from) {
+            (StreamKind::Join, _) => serve_join(&self.forward, &mut stream).await,
+            (StreamKind::Renew, Some(from)) => serve_renew(&self.forward, &from, &mut stream).await,
+            (StreamKind::Session, Some(from)) => {
+                self.sessions.serve(from.node, stream).await;
+                Ok(())
+            }
+            (StreamKind::Manager, Some(_)) => self.forward.serve(stream).await,
+            (StreamKind::Raft | StreamKind::RaftAppend | StreamKind::RaftSnapshot, Some(from)) => {
+                self.forward.raft.serve(Incoming { from: Some(from), kind, stream, addr }).await;
+                Ok(())
+            }
+            (_, None) => Ok(()), // the transport lets nobody but joiners come without a certificate
+        };
+        if let Err(error) = result {
+            debug!(%addr, ?kind, error = %Report(&error), "stream ended early");
+        }
+    }
+
+    /// Why this manager cannot go on; it has acknowledged nothing since.
+    pub fn failure(&self) -> watch::Receiver<Option<String>> {
+        self.forward.raft.failure()
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.forward.store
+    }
+
+    /// Lets somebody else lead, if this manager does and anybody can.
+    pub async fn hand_over(&self) {
+        let mut leadership = self.forward.raft.watch();
+        if !leadership.borrow().is_me {
+            return;
+        }
+        let status = self.forward.raft.status();
+        let heir = status
+            .members
+            .iter()
+            .filter(|member| member.voter && member.node != self.forward.me)
+            .filter(|member| self.reachable(member.node))
+            .min_by_key(|member| (member.lag.unwrap_or(u64::MAX), member.raft_id));
+        let Some(heir) = heir else { return };
+        if let Err(error) = self.forward.raft.transfer_leadership(heir.raft_id).await {
+            debug!(%error, "leadership not handed over");
+            return;
+        }
+        let _ = tokio::time::timeout(HAND_OVER_WAIT, leadership.wait_for(|now| !now.is_me && now.leader.is_some())).await;
+    }
+
+    /// Stops in order: sessions and decisions first, then raft, then its files are closed.
+    pub async fn stop(&self) {
+        self.sessions.set_lead(crate::dispatch::session::Lead::Other(None));
+        self.forward.raft.shutdown().await;
+        self.tasks.stop().await;
+    }
+
+    /// Tells gossip of every removed node, so that all nodes refuse it.
+    async fn spread_refusals(self) {
+        let feed = self.forward.store.feed().clone();
+        let mut version = Version::default();
+        loop {
+            if let Some(cluster) = self.forward.store.snapshot().cluster() {
+                for (node, until) in &cluster.denied {
+                    let denied = Denied { node: *node, until: *until };
+                    if self.gossip.deny(denied).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            loop {
+                match feed.after(version).await {
+                    Ok((changes, next)) => {
+                        version = next;
+                        if changes.iter().any(|change| matches!(change, crate::store::Changed::Cluster { .. })) {
+                            break;
+                        }
+                    }
+                    Err(FeedError::Behind { resume_at }) => {
+                        version = resume_at;
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Edge for Manager {
+    fn local(&self) -> Tables {
+        self.forward.store.snapshot()
+    }
+
+    fn read(&self) -> BoxFuture<'_, Result<Tables, ControlError>> {
+        Box::pin(async {
+            self.forward.catch_up().await.map_err(to_control)?;
+            Ok(self.forward.store.snapshot())
+        })
+    }
+
+    fn propose(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Version, ControlError>> {
+        Box::pin(async { self.forward.propose(changes).await.map_err(to_control) })
+    }
+
+    fn raft_status(&self) -> common::engine_api::system::RaftStatus {
+        crate::raft_report::report(&self.forward.raft.status(), &self.forward.store.snapshot())
+    }
+
+    fn leader(&self) -> Option<NodeId> {
+        self.forward.raft.watch().borrow().leader.map(|peer| peer.node)
+    }
+
+    fn reachable(&self, node: NodeId) -> bool {
+        node == self.forward.me || self.gossip.member(node).is_some_and(|member| member.state.is_active())
+    }
+
+    fn now(&self) -> Timestamp {
+        self.forward.clock.now()
+    }
+
+    fn new_join_token(&self, authority: &Authority) -> Result<Secret, ControlError> {
+        Ok(JoinToken::generate(&authority.certificate_pem, &mut SystemRandom).to_secret())
+    }
+}
+
+fn to_control(error: ForwardError) -> ControlError {
+    match error {
+        ForwardError::NoLeader => ControlError::NoLeader,
+        ForwardError::Uncertain => ControlError::Unknown { reason: error.to_string() },
+        ForwardError::Rejected(rejection) => ControlError::Rejected(rejection),
+        ForwardError::TooLarge { .. } => ControlError::Failed { action: "write", source: Box::new(error) },
+        ForwardError::Stopped(_) => ControlError::NotReady,
+    }
+}
