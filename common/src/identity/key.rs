@@ -71,7 +71,7 @@ impl NodeKey {
         &self.pkcs8
     }
 
-    pub fn to_tls(&self) -> PrivateKeyDer<'static> {
+    pub(crate) fn to_tls(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::Pkcs8(self.pkcs8.to_vec().into())
     }
 

@@ -17,6 +17,7 @@ pub use certificate::{CertificateError, NodeCertificate};
 pub use data_key::{DataKey, DataKeyError, WrappedDataKey};
 pub use file::{IdentityFileError, StoredIdentity};
 pub use key::{KeyError, NodeKey};
+pub(crate) use node::root_store;
 pub use node::{IdentityError, NodeIdentity};
 pub use token::{InvalidToken, JoinToken};
 

@@ -88,11 +88,11 @@ impl NodeIdentity {
         &self.parts.key
     }
 
-    pub fn chain(&self) -> &[CertificateDer<'static>] {
+    pub(crate) fn chain(&self) -> &[CertificateDer<'static>] {
         &self.parts.chain
     }
 
-    pub fn roots(&self) -> RootCertStore {
+    pub(crate) fn roots(&self) -> RootCertStore {
         root_store(&self.parts.roots)
     }
 

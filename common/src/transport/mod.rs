@@ -3,6 +3,8 @@
 //! The trait has two makers: `quic`, the real one, and `memory`, in process with faults on demand.
 //! What travels on a stream is `wire`'s; who may open which kind is `StreamKind::allowed`.
 
+pub mod quic;
+
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -159,4 +161,8 @@ pub trait Transport: Send + Sync + 'static {
 
     /// From now on refuses these nodes, and only these; connections to them are closed.
     fn deny(&self, nodes: std::collections::BTreeSet<NodeId>);
+
+    /// A request to this node timed out. Connections that have sent and heard nothing for a moment are closed at
+    /// once, others are tried; so the next stream does not go into a dead one. Harmless to a peer that answers.
+    fn suspect(&self, node: NodeId);
 }
