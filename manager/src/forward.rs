@@ -137,7 +137,10 @@ impl Forward {
         write_message(&mut stream.send, &response).await
     }
 
-    async fn try_propose(&self, proposal: &Proposal) -> Result<Try<Result<Version, Rejection>>, ForwardError> {
+    async fn try_propose(
+        &self,
+        proposal: &Proposal,
+    ) -> Result<Try<Result<Version, Rejection>>, ForwardError> {
         // A leader that has lost its majority would wait for it without end.
         let here = tokio::time::timeout(MANAGER_CALL_WAIT, self.raft.propose(proposal));
         let leader = match here.await.unwrap_or(Err(ProposeError::Uncertain)) {

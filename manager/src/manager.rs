@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use common::engine_api::system as api_system;
 use common::gossip::{Denied, Gossip};
 use common::identity::data_key::DataKey;
 use common::identity::token::JoinToken;
-use common::limits::HAND_OVER_WAIT;
-use common::object::cluster::{Authority, LivenessPreset, Secret};
+use common::limits::{CONTROL_RETRY, HAND_OVER_WAIT};
+use common::object::cluster::{Authority, Secret};
 use common::object::node::ManagerRecord;
-use common::object::{Cluster, Node, NodeId, Version};
+use common::object::{Cluster, ClusterId, ClusterSpec, LivenessPreset, Node, NodeId, Version};
 use common::random::SystemRandom;
 use common::report::Report;
 use common::shutdown::Tasks;
@@ -25,10 +26,11 @@ use crate::ca::serve::{serve_join, serve_renew};
 use crate::control::leader::Control;
 use crate::dispatch::Sessions;
 use crate::forward::{Forward, ForwardError};
-use crate::raft::{RaftHandle, RaftSettings, RaftStartError};
+use crate::raft::{RaftHandle, RaftSettings, RaftStartError, SnapshotPolicy, Timing};
 use crate::store::{Change, FeedError, Store, Tables, Write};
 
 pub struct Settings {
+    pub cluster: ClusterId,
     pub node: NodeId,
     /// Where other nodes reach this one.
     pub address: SocketAddr,
@@ -62,9 +64,12 @@ impl Manager {
         let raft = RaftHandle::start(
             RaftSettings {
                 folder: settings.raft_folder,
+                cluster: settings.cluster,
                 raft_id: settings.raft_id,
                 data_key: settings.data_key,
-                preset: settings.preset,
+                timing: Timing::of(settings.preset),
+                snapshots: snapshot_policy(&ClusterSpec::default()),
+                snapshots_kept: 0,
             },
             store.clone(),
             transport.clone(),
@@ -84,16 +89,18 @@ impl Manager {
             tasks: manager.tasks.clone(),
         };
         manager.tasks.spawn(control.run());
-        manager.tasks.spawn_until_stopped(manager.clone().spread_refusals());
+        manager.tasks.spawn_until_stopped(manager.clone().follow_cluster());
         Ok(manager)
     }
 
     /// Makes a new cluster, of which this manager is the first node.
     pub async fn found(&self, cluster: Cluster, mut node: Node) -> Result<(), ForwardError> {
-        let raft_id = self.forward.raft.raft_id();
+        let raft = &self.forward.raft;
         let addr = self.forward.address.to_string();
-        self.forward.raft.initialize(node.id, &addr).await.map_err(ForwardError::Stopped)?;
-        node.manager = Some(ManagerRecord { raft_id, addr });
+        raft.initialize(node.id, &addr)
+            .await
+            .map_err(|error| ForwardError::Stopped(Report(&error).to_string()))?;
+        node.manager = Some(ManagerRecord { raft_id: raft.status().raft_id, addr });
         let changes = vec![Change::Cluster(Write::Create(cluster)), Change::Node(Write::Create(node))];
         self.forward.propose(changes).await.map(drop)
     }
@@ -147,7 +154,11 @@ impl Manager {
             debug!(%error, "leadership not handed over");
             return;
         }
-        let _ = tokio::time::timeout(HAND_OVER_WAIT, leadership.wait_for(|now| !now.is_me && now.leader.is_some())).await;
+        let _ = tokio::time::timeout(
+            HAND_OVER_WAIT,
+            leadership.wait_for(|now| !now.is_me && now.leader.is_some()),
+        )
+        .await;
     }
 
     /// Stops in order: sessions and decisions first, then raft, then its files are closed.
@@ -157,12 +168,67 @@ impl Manager {
         self.tasks.stop().await;
     }
 
-    /// Tells gossip of every removed node, so that all nodes refuse it.
-    async fn spread_refusals(self) {
-        let feed = self.forward.store.feed().clone();
+    /// Waits until this manager has a vote and knows who leads.
+    pub async fn wait_until_voter(&self) {
+        let raft = &self.forward.raft;
+        let voter = || {
+            let status = raft.status();
+            status.leader.is_some() && status.member(status.raft_id).is_some_and(|member| member.voter)
+        };
+        let mut version = self.forward.store.feed().reached();
+        // A change of the group is a log entry, so what was applied moves with it.
+        while !voter() {
+            version = Version(version.0 + 1);
+            let next = self.forward.store.feed().wait_for(version);
+            let _ = tokio::time::timeout(CONTROL_RETRY, next).await;
+            version = self.forward.store.feed().reached();
+        }
+    }
+
+    fn report(&self) -> api_system::RaftStatus {
+        let status = self.forward.raft.status();
+        let tables = self.forward.store.snapshot();
+        let hostname = |node: NodeId| {
+            let description = tables.nodes.get(node).and_then(|node| node.description.as_ref());
+            description.map(|description| description.hostname.clone()).unwrap_or_default()
+        };
+        let leader = status.leader.and_then(|leader| status.member(leader)).map(|member| member.node);
+        api_system::RaftStatus {
+            term: status.term,
+            state: format!("{:?}", status.role).to_lowercase(),
+            leader_id: leader.map(|node| node.to_string()).unwrap_or_default(),
+            last_log_index: status.last_log.unwrap_or_default(),
+            committed_index: status.committed.unwrap_or_default(),
+            applied_index: status.applied.unwrap_or_default(),
+            snapshot_index: status.snapshot.unwrap_or_default(),
+            purged_index: status.purged.unwrap_or_default(),
+            members: status
+                .members
+                .iter()
+                .map(|member| api_system::RaftMemberStatus {
+                    raft_id: member.raft_id,
+                    node_id: member.node.to_string(),
+                    hostname: hostname(member.node),
+                    addr: member.addr.clone(),
+                    voter: member.voter,
+                    leader: Some(member.raft_id) == status.leader,
+                    matched_index: member.matched,
+                    lag: member.lag,
+                    heard_ms_ago: member.heard.map(|ago| ago.as_millis() as u64),
+                })
+                .collect(),
+        }
+    }
+
+    /// Takes up what the cluster's object says: how often to make snapshots, and whom to refuse, which gossip
+    /// then tells all nodes.
+    async fn follow_cluster(self) {
+        let feed = self.forward.store.feed();
         let mut version = Version::default();
         loop {
             if let Some(cluster) = self.forward.store.snapshot().cluster() {
+                let kept = usize::try_from(cluster.spec.snapshots_kept).unwrap_or(usize::MAX);
+                self.forward.raft.set_snapshot_policy(snapshot_policy(&cluster.spec), kept);
                 for (node, until) in &cluster.denied {
                     let denied = Denied { node: *node, until: *until };
                     if self.gossip.deny(denied).await.is_err() {
@@ -174,7 +240,10 @@ impl Manager {
                 match feed.after(version).await {
                     Ok((changes, next)) => {
                         version = next;
-                        if changes.iter().any(|change| matches!(change, crate::store::Changed::Cluster { .. })) {
+                        if changes
+                            .iter()
+                            .any(|change| matches!(change, crate::store::Changed::Cluster { .. }))
+                        {
                             break;
                         }
                     }
@@ -204,8 +273,8 @@ impl Edge for Manager {
         Box::pin(async { self.forward.propose(changes).await.map_err(to_control) })
     }
 
-    fn raft_status(&self) -> common::engine_api::system::RaftStatus {
-        crate::raft_report::report(&self.forward.raft.status(), &self.forward.store.snapshot())
+    fn raft_status(&self) -> api_system::RaftStatus {
+        self.report()
     }
 
     fn leader(&self) -> Option<NodeId> {
@@ -223,6 +292,10 @@ impl Edge for Manager {
     fn new_join_token(&self, authority: &Authority) -> Result<Secret, ControlError> {
         Ok(JoinToken::generate(&authority.certificate_pem, &mut SystemRandom).to_secret())
     }
+}
+
+fn snapshot_policy(spec: &ClusterSpec) -> SnapshotPolicy {
+    SnapshotPolicy { interval: spec.snapshot_interval, log_entries_kept: spec.log_entries_for_slow_followers }
 }
 
 fn to_control(error: ForwardError) -> ControlError {

@@ -18,7 +18,9 @@ pub struct Interface {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    #[error("invalid address '{text}': expected an IP address or an interface of this machine, with or without :PORT")]
+    #[error(
+        "invalid address '{text}': expected an IP address or an interface of this machine, with or without :PORT"
+    )]
     Invalid { text: String },
     #[error("invalid port in '{text}': expected 1 to 65535")]
     Port { text: String },
@@ -34,7 +36,9 @@ pub enum AddressError {
         list_interfaces(found)
     )]
     Several { found: Vec<Interface> },
-    #[error("could not find an IP address to advertise: this system has none but loopback; specify one with --advertise-addr")]
+    #[error(
+        "could not find an IP address to advertise: this system has none but loopback; specify one with --advertise-addr"
+    )]
     None,
     #[error("advertise address must be a specific address, {ip} is not")]
     Unspecified { ip: IpAddr },
@@ -45,7 +49,11 @@ fn list(found: &[IpAddr]) -> String {
 }
 
 fn list_interfaces(found: &[Interface]) -> String {
-    found.iter().map(|interface| format!("{} on {}", interface.ip, interface.name)).collect::<Vec<_>>().join(" and ")
+    found
+        .iter()
+        .map(|interface| format!("{} on {}", interface.ip, interface.name))
+        .collect::<Vec<_>>()
+        .join(" and ")
 }
 
 /// Where to listen and what to tell others.
@@ -145,7 +153,10 @@ fn only_address(interfaces: &[Interface]) -> Result<IpAddr, AddressError> {
 }
 
 fn is_container_bridge(name: &str) -> bool {
-    name == "docker0" || name.starts_with("docker_gwbridge") || name.starts_with("br-") || name.starts_with("veth")
+    name == "docker0"
+        || name.starts_with("docker_gwbridge")
+        || name.starts_with("br-")
+        || name.starts_with("veth")
 }
 
 fn usable(ip: &IpAddr) -> bool {
@@ -181,7 +192,12 @@ mod tests {
 
     #[test]
     fn addresses_are_chosen_as_people_expect() {
-        let one = interfaces(&[("lo", "127.0.0.1"), ("eth0", "10.0.0.5"), ("docker0", "172.17.0.1"), ("eth0", "fe80::1")]);
+        let one = interfaces(&[
+            ("lo", "127.0.0.1"),
+            ("eth0", "10.0.0.5"),
+            ("docker0", "172.17.0.1"),
+            ("eth0", "fe80::1"),
+        ]);
         let two = interfaces(&[("eth0", "10.0.0.5"), ("eth1", "192.168.1.5"), ("eth1", "192.168.1.6")]);
         let six = interfaces(&[("lo", "::1"), ("eth0", "fd00::5"), ("eth0", "fe80::1")]);
         #[rustfmt::skip]
@@ -200,7 +216,11 @@ mod tests {
         ];
         for (listen, advertise, machine, listens, tells) in cases {
             let chosen = choose(listen, advertise, machine).unwrap();
-            assert_eq!((chosen.listen.to_string(), chosen.advertise.to_string()), (listens.into(), tells.into()), "{listen} {advertise}");
+            assert_eq!(
+                (chosen.listen.to_string(), chosen.advertise.to_string()),
+                (listens.into(), tells.into()),
+                "{listen} {advertise}"
+            );
         }
     }
 

@@ -72,7 +72,9 @@ impl CertificateError {
     /// Whether asking again would bring the same answer.
     fn is_final(&self) -> bool {
         match self {
-            Self::Token(_) | Self::Resolve { .. } | Self::Refused(_) | Self::Key(_) | Self::Unusable(_) => true,
+            Self::Token(_) | Self::Resolve { .. } | Self::Refused(_) | Self::Key(_) | Self::Unusable(_) => {
+                true
+            }
             Self::Join(error) => matches!(error, JoinError::Fingerprint { .. } | JoinError::Setup { .. }),
             Self::NoAnswer(_) | Self::Talk(_) => false,
         }
@@ -95,7 +97,11 @@ async fn ask(
 }
 
 /// Asks a manager for the next certificate, with whatever role the cluster grants now.
-pub async fn next(open: &Opener, manager: Peer, present: &NodeIdentity) -> Result<NodeIdentity, CertificateError> {
+pub async fn next(
+    open: &Opener,
+    manager: Peer,
+    present: &NodeIdentity,
+) -> Result<NodeIdentity, CertificateError> {
     let key = NodeKey::generate()?;
     let csr = key.signing_request()?;
     let exchange = async {
@@ -118,7 +124,9 @@ fn accept(response: JoinResponse) -> Result<IssuedCertificate, CertificateError>
         JoinResponse::Certificate(issued) => Ok(issued),
         JoinResponse::Refused { reason } => Err(CertificateError::Refused(reason)),
         JoinResponse::TryAgain { reason } => Err(CertificateError::NoAnswer(reason)),
-        JoinResponse::RootCertificate { .. } => Err(CertificateError::NoAnswer("an answer out of turn".into())),
+        JoinResponse::RootCertificate { .. } => {
+            Err(CertificateError::NoAnswer("an answer out of turn".into()))
+        }
     }
 }
 

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use anyhow::Context;
 use common::identity::{JoinToken, NodeIdentity, NodeKey, RootAuthority, file as identity_file};
 use common::object::cluster::Authority;
+use common::object::node::ManagerRecord;
 use common::object::{Cluster, ClusterId, Meta, Node, NodeId, Role};
-use common::random::SystemRandom;
+use common::random::{Random, SystemRandom};
 use common::time::Timestamp;
 use manager::api::{Control, Init};
 use manager::ca::admit::new_node;
 use manager::raft;
-use manager::store::{Change, Write};
+use manager::store::{Change, Proposal, Tables, Write};
 
 use super::running::{Running, Setup};
-use super::state::{NodeFile, RaftPlace};
+use super::state::NodeFile;
 
 /// The founder's place in the raft group.
 pub const FIRST_RAFT_ID: u64 = 1;
@@ -34,7 +35,8 @@ pub fn found(init: &Init, now: Timestamp) -> anyhow::Result<Founding> {
     let key = NodeKey::generate()?;
     let csr = key.signing_request()?;
     let expiry = init.spec.node_certificate_expiry;
-    let certificate = root.sign(&csr, node, cluster, Role::Manager, expiry, now).context("sign the first certificate")?;
+    let certificate =
+        root.sign(&csr, node, cluster, Role::Manager, expiry, now).context("sign the first certificate")?;
     let identity = NodeIdentity::new(&certificate, key, root.certificate_pem())?;
     let authority = Authority {
         certificate_pem: root.certificate_pem().into(),
@@ -61,60 +63,49 @@ pub fn found(init: &Init, now: Timestamp) -> anyhow::Result<Founding> {
 pub async fn rebuild(setup: &Setup, mut file: NodeFile) -> anyhow::Result<Arc<Running>> {
     let path = setup.folder.identity_file();
     let stored = identity_file::load(&path)?.with_context(|| format!("{} is missing", path.display()))?;
-    let place = file.raft.context("this node is not a manager")?;
     let wrapped = stored.data_key.as_ref().context("the key of the raft log is missing")?;
     let key = wrapped.unwrap(stored.identity.key(), None).context("open the key of the raft log")?;
-    let raft_id = id_after_rebuild(place.id);
+    let (node, cluster) = (stored.identity.node, stored.identity.cluster);
     let addr = file.advertise.to_string();
-    raft::force_new_cluster(&setup.folder.raft_folder(), &key, raft_id, stored.identity.node, &addr)
-        .await
-        .context("rebuild the raft log")?;
-    file.raft = Some(RaftPlace { id: raft_id, started: true });
+    let (folder, now) = (setup.folder.raft_folder(), setup.clock.now());
+    let id = SystemRandom.next_u64().max(1);
+    let amend = {
+        let addr = addr.clone();
+        move |raft_id: u64, tables: &Tables| {
+            Some(Proposal { id, at: now, changes: alone(tables, node, raft_id, &addr) })
+        }
+    };
+    let rewrite = move || raft::force_new_cluster(&folder, cluster, &key, node, &addr, amend);
+    let forced = tokio::task::spawn_blocking(rewrite).await?.context("rebuild the raft log")?;
+    file.raft_id = Some(forced.raft_id);
     file.managers.clear();
     file.save(&setup.folder)?;
     let running = Running::start(setup.clone(), file, stored).await?;
     let manager = running.manager().context("the manager did not start")?;
-    let tables = manager.read().await.context("lead the new cluster")?;
+    manager.read().await.context("lead the new cluster")?;
+    Ok(running)
+}
+
+/// The changes that leave one manager and make workers of the others.
+fn alone(tables: &Tables, me: NodeId, raft_id: u64, addr: &str) -> Vec<Change> {
     let mut changes = Vec::new();
     for node in tables.nodes.iter() {
         let mut next = Node::clone(node);
-        match (&mut next.manager, node.id == running.node) {
-            (Some(record), true) => {
-                record.raft_id = raft_id;
-                record.addr.clone_from(&addr);
-            }
-            (Some(_), false) => {
+        match (next.id == me, &mut next.manager) {
+            (true, manager) => *manager = Some(ManagerRecord { raft_id, addr: addr.into() }),
+            (false, Some(_)) => {
                 next.spec.role = Role::Worker;
                 next.role = Role::Worker;
                 next.manager = None;
             }
-            (None, _) => continue,
+            (false, None) => continue,
         }
         changes.push(Change::Node(Write::update(next)));
     }
     if let Some(cluster) = tables.cluster() {
         let mut cluster = Cluster::clone(cluster);
-        cluster.next_raft_id = cluster.next_raft_id.max(raft_id + 1);
+        cluster.next_raft_id = cluster.next_raft_id.max(raft_id.saturating_add(1));
         changes.push(Change::Cluster(Write::update(cluster)));
     }
-    manager.propose(changes).await.context("write the new group of managers")?;
-    Ok(running)
-}
-
-/// Never an id that was given before: in the eyes of the others this is somebody new. Ids are given by counting, so
-/// each rebuild counts on from a higher start.
-fn id_after_rebuild(before: u64) -> u64 {
-    (((before >> 32) + 1) << 32) + FIRST_RAFT_ID
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_rebuild_gives_an_id_that_counting_never_reached() {
-        let first = id_after_rebuild(3);
-        assert!(first > 1 << 32);
-        assert!(id_after_rebuild(first + 5) > first + (1 << 31));
-    }
+    changes
 }

@@ -9,7 +9,6 @@ use common::engine_api::system::GossipMember;
 use common::identity::{NodeIdentity, StoredIdentity, file as identity_file};
 use common::limits::{JOIN_WAIT, LEAVE_WAIT, VERDICTS_MAX};
 use common::object::{NodeId, Role};
-use common::wire::join::KnownManager;
 use futures_util::future::BoxFuture;
 use manager::api::error::{ALREADY_MEMBER, CERTIFICATES_EXPIRED, JOIN_TIMEOUT, NOT_A_MEMBER};
 use manager::api::{ApiError, Control, Fault, Host, HostStatus, Init, Join, LocalState};
@@ -137,7 +136,8 @@ impl NodeHost {
         file.founding = true;
         file.save(&setup.folder)?;
         identity_file::save(&setup.folder.identity_file(), &identity, None)?;
-        let running = Running::start(setup.clone(), file, StoredIdentity { identity, data_key: None }).await?;
+        let running =
+            Running::start(setup.clone(), file, StoredIdentity { identity, data_key: None }).await?;
         let founded = async {
             let manager = running.start_manager(found::FIRST_RAFT_ID).await?;
             manager.found(cluster, node).await?;
@@ -153,22 +153,27 @@ impl NodeHost {
 
     async fn force_new_cluster(&self, init: Init) -> Result<NodeId, ApiError> {
         let refused = |text: &str| ApiError::unavailable(text);
-        let file = NodeFile::load(&self.shared.setup.folder).map_err(|error| ApiError::internal(error.to_string()))?;
+        let file = NodeFile::load(&self.shared.setup.folder)
+            .map_err(|error| ApiError::internal(error.to_string()))?;
         let Some(mut file) = file else {
-            return Err(refused("--force-new-cluster needs the state of a manager, and this node is not part of a swarm"));
+            return Err(refused(
+                "--force-new-cluster needs the state of a manager, and this node is not part of a swarm",
+            ));
         };
-        if file.raft.is_none() {
-            return Err(refused("--force-new-cluster needs the state of a manager, and this node is a worker"));
+        if file.raft_id.is_none() {
+            return Err(refused(
+                "--force-new-cluster needs the state of a manager, and this node is a worker",
+            ));
         }
         if let Phase::Running(running) = self.phase() {
             running.stop().await;
         }
         self.set_phase(Phase::Pending);
         let rebuilt = async {
-            if !init.listen_addr.is_empty() && init.advertise_addr.is_empty() && file.advertise.port() != 0 {
-                // The address of before, unless a person gives another.
-            } else if !init.advertise_addr.is_empty() {
-                let chosen = address::choose(&init.listen_addr, &init.advertise_addr, &address::machine_interfaces())?;
+            // The addresses of before, unless a person gives another.
+            if !init.advertise_addr.is_empty() {
+                let chosen =
+                    address::choose(&init.listen_addr, &init.advertise_addr, &address::machine_interfaces())?;
                 (file.listen, file.advertise) = (chosen.listen, chosen.advertise);
             }
             let running = found::rebuild(&self.shared.setup, file).await?;
@@ -248,11 +253,15 @@ impl NodeHost {
         let Some(manager) = running.manager() else { return };
         let resign = async {
             let tables = manager.read().await.map_err(|error| error.to_string())?;
-            let others = tables.nodes.iter().filter(|node| node.manager.is_some() && node.id != running.node).count();
+            let others =
+                tables.nodes.iter().filter(|node| node.manager.is_some() && node.id != running.node).count();
             let Some(node) = tables.nodes.get(running.node).filter(|_| others > 0) else { return Ok(()) };
             let mut node = node.as_ref().clone();
             node.spec.role = Role::Worker;
-            manager.propose(vec![Change::Node(Write::update(node))]).await.map_err(|error| error.to_string())?;
+            manager
+                .propose(vec![Change::Node(Write::update(node))])
+                .await
+                .map_err(|error| error.to_string())?;
             let mut demoted = running.watch_manager();
             let _ = demoted.wait_for(Option::is_none).await;
             Ok::<(), String>(())
@@ -334,7 +343,9 @@ impl Host for NodeHost {
             match self.phase() {
                 _ if init.force_new_cluster => self.force_new_cluster(init).await,
                 Phase::Inactive => self.init_new(init).await,
-                Phase::Pending | Phase::Running(_) | Phase::Broken(_) => Err(ApiError::unavailable(ALREADY_MEMBER)),
+                Phase::Pending | Phase::Running(_) | Phase::Broken(_) => {
+                    Err(ApiError::unavailable(ALREADY_MEMBER))
+                }
             }
         })
     }
@@ -344,7 +355,9 @@ impl Host for NodeHost {
             let _turn = self.shared.turn.lock().await;
             match self.phase() {
                 Phase::Inactive => self.enter(join).await,
-                Phase::Pending | Phase::Running(_) | Phase::Broken(_) => Err(ApiError::unavailable(ALREADY_MEMBER)),
+                Phase::Pending | Phase::Running(_) | Phase::Broken(_) => {
+                    Err(ApiError::unavailable(ALREADY_MEMBER))
+                }
             }
         })
     }
@@ -356,7 +369,9 @@ impl Host for NodeHost {
                 Phase::Inactive => return Err(ApiError::unavailable(NOT_A_MEMBER)),
                 Phase::Running(running) => self.resign(&running).await,
                 Phase::Broken(reason) if !force => {
-                    let text = format!("This node cannot say goodbye: {reason}. Use `--force` to forget the swarm all the same.");
+                    let text = format!(
+                        "This node cannot say goodbye: {reason}. Use `--force` to forget the swarm all the same."
+                    );
                     return Err(ApiError::unavailable(text));
                 }
                 Phase::Pending | Phase::Broken(_) => {}
@@ -385,14 +400,19 @@ impl Host for NodeHost {
 }
 
 fn choose(listen: &str, advertise: &str) -> Result<Addresses, ApiError> {
-    address::choose(listen, advertise, &address::machine_interfaces()).map_err(|error| ApiError::invalid(error.to_string()))
+    address::choose(listen, advertise, &address::machine_interfaces())
+        .map_err(|error| ApiError::invalid(error.to_string()))
 }
 
 fn refusal(error: CertificateError) -> ApiError {
     let text = common::report::Report(&error).to_string();
     match error {
-        CertificateError::Token(_) | CertificateError::Refused(_) | CertificateError::Resolve { .. } => ApiError::invalid(text),
-        CertificateError::Join(_) | CertificateError::NoAnswer(_) | CertificateError::Talk(_) => ApiError::unavailable(text),
+        CertificateError::Token(_) | CertificateError::Refused(_) | CertificateError::Resolve { .. } => {
+            ApiError::invalid(text)
+        }
+        CertificateError::Join(_) | CertificateError::NoAnswer(_) | CertificateError::Talk(_) => {
+            ApiError::unavailable(text)
+        }
         CertificateError::Key(_) | CertificateError::Unusable(_) => ApiError::internal(text),
     }
 }

@@ -87,7 +87,8 @@ async fn daemon(args: Args) -> anyhow::Result<()> {
 }
 
 fn start_log(args: &Args) -> anyhow::Result<()> {
-    let rules = EnvFilter::try_new(&args.log_level).with_context(|| format!("log rules '{}'", args.log_level))?;
+    let rules =
+        EnvFilter::try_new(&args.log_level).with_context(|| format!("log rules '{}'", args.log_level))?;
     let log = tracing_subscriber::fmt().with_env_filter(rules).with_writer(std::io::stderr);
     match args.log_format {
         LogFormat::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
@@ -101,17 +102,21 @@ fn start_log(args: &Args) -> anyhow::Result<()> {
 fn listen(socket: &Path) -> anyhow::Result<UnixListener> {
     use std::os::unix::fs::PermissionsExt;
     if let Some(folder) = socket.parent() {
-        crate::paths::create_socket_dir(folder)?;
+        // Who may speak to us is decided by the socket's own mode.
+        std::fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
     }
+    crate::paths::check_fallback(socket)?;
     if socket.exists() {
         if std::os::unix::net::UnixStream::connect(socket).is_ok() {
             anyhow::bail!("{} is in use by another program", socket.display());
         }
-        std::fs::remove_file(socket).with_context(|| format!("remove the old socket {}", socket.display()))?;
+        std::fs::remove_file(socket)
+            .with_context(|| format!("remove the old socket {}", socket.display()))?;
     }
     let listener = UnixListener::bind(socket).with_context(|| format!("listen on {}", socket.display()))?;
     let mode = std::fs::Permissions::from_mode(0o660);
-    std::fs::set_permissions(socket, mode).with_context(|| format!("set the mode of {}", socket.display()))?;
+    std::fs::set_permissions(socket, mode)
+        .with_context(|| format!("set the mode of {}", socket.display()))?;
     if let Ok(Some(group)) = nix::unistd::Group::from_name("swarm") {
         // Only root may give files away; for others the socket is their own.
         let _ = nix::unistd::chown(socket, None, Some(group.gid));

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use common::gossip::{Gossip, Identity as GossipIdentity, Start};
 use common::identity::{DataKey, NodeIdentity, StoredIdentity, file as identity_file};
 use common::limits::{GOODBYE_WAIT, LOCAL_STREAM_BYTES};
@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use worker::session::{About, Opener, Session, SessionState};
 
 use super::describe::Describer;
-use super::state::{Folder, NodeFile, RaftPlace};
+use super::state::{Folder, NodeFile};
 
 /// What is the same for every start of this daemon.
 #[derive(Clone)]
@@ -53,10 +53,16 @@ pub struct Running {
 }
 
 impl Running {
-    pub async fn start(setup: Setup, mut file: NodeFile, stored: StoredIdentity) -> anyhow::Result<Arc<Self>> {
+    pub async fn start(
+        setup: Setup,
+        mut file: NodeFile,
+        stored: StoredIdentity,
+    ) -> anyhow::Result<Arc<Self>> {
         let StoredIdentity { identity, data_key } = stored;
         let data_key = match data_key {
-            Some(wrapped) => Some(wrapped.unwrap(identity.key(), None).context("open the key of the raft log")?),
+            Some(wrapped) => {
+                Some(wrapped.unwrap(identity.key(), None).context("open the key of the raft log")?)
+            }
             None => None,
         };
         // On disk before it is used: two lives under one generation could not be told apart.
@@ -65,7 +71,8 @@ impl Running {
         file.save(&setup.folder)?;
         let tasks = setup.tasks.child();
         let settings = QuicSettings::new(file.listen);
-        let (transport, arrivals) = QuicTransport::start(settings, identity.clone(), &tasks, setup.clock.clone())?;
+        let (transport, arrivals) =
+            QuicTransport::start(settings, identity.clone(), &tasks, setup.clock.clone())?;
         let Arrivals { mut streams, datagrams } = arrivals;
         let is_manager = identity.role == Role::Manager;
         let start = Start {
@@ -174,7 +181,8 @@ impl Running {
                 }
                 let manager = running.manager().ok_or("this node is not a manager")?;
                 let identity = running.identity();
-                let from = PeerIdentity { node: identity.node, role: identity.role, cluster: identity.cluster };
+                let from =
+                    PeerIdentity { node: identity.node, role: identity.role, cluster: identity.cluster };
                 let (near, far) = tokio::io::duplex(LOCAL_STREAM_BYTES);
                 let incoming = Incoming { from: Some(from), addr: peer.addr, kind, stream: whole(far) };
                 running.tasks.spawn_until_stopped(async move { manager.serve(incoming).await });
@@ -190,7 +198,9 @@ impl Running {
         let _ = self.gossip.set_manager(identity.role == Role::Manager).await; // gossip may have stopped
         let description = self.setup.describer.describe(&identity).await;
         self.identity.send_replace(identity);
-        self.about.send_if_modified(|about| std::mem::replace(&mut about.description, description.clone()) != description);
+        self.about.send_if_modified(|about| {
+            std::mem::replace(&mut about.description, description.clone()) != description
+        });
         Ok(())
     }
 
@@ -201,13 +211,10 @@ impl Running {
             key.get_or_insert_with(|| DataKey::generate(&mut SystemRandom)).clone()
         };
         self.save_identity(&self.identity())?;
-        self.remember(|file| {
-            if file.raft.is_none_or(|place| place.id != raft_id) {
-                file.raft = Some(RaftPlace { id: raft_id, started: false });
-            }
-        })?;
+        self.remember(|file| file.raft_id = Some(raft_id))?;
         let file = self.file();
         let settings = Settings {
+            cluster: self.identity().cluster,
             node: self.node,
             address: file.advertise,
             raft_folder: self.setup.folder.raft_folder(),
@@ -217,8 +224,8 @@ impl Running {
         };
         let transport: Arc<dyn Transport> = self.transport.clone();
         let manager =
-            Manager::start(settings, transport, self.gossip.clone(), self.setup.clock.clone(), &self.tasks).await?;
-        self.remember(|file| file.raft = Some(RaftPlace { id: raft_id, started: true }))?;
+            Manager::start(settings, transport, self.gossip.clone(), self.setup.clock.clone(), &self.tasks)
+                .await?;
         self.manager.send_replace(Some(manager.clone()));
         Ok(manager)
     }
@@ -226,8 +233,8 @@ impl Running {
     /// Stops being a manager and forgets the raft log. The id is never used again.
     pub async fn end_manager(&self) -> anyhow::Result<()> {
         self.pause_manager().await;
-        self.remember(|file| file.raft = None)?;
-        remove_folder(self.setup.folder.raft_folder())?;
+        self.remember(|file| file.raft_id = None)?;
+        raft::wipe(&self.setup.folder.raft_folder())?;
         *self.data_key.lock().expect("no holder panics") = None;
         self.save_identity(&self.identity())
     }
@@ -246,7 +253,8 @@ impl Running {
         }
         self.goodbye.send_replace(true);
         let mut session = self.session.clone();
-        let _ = tokio::time::timeout(GOODBYE_WAIT, session.wait_for(|session| session.leader.is_none())).await;
+        let _ =
+            tokio::time::timeout(GOODBYE_WAIT, session.wait_for(|session| session.leader.is_none())).await;
         self.gossip.leave().await;
         self.pause_manager().await;
         self.transport.stop().await;
@@ -254,19 +262,11 @@ impl Running {
     }
 
     async fn resume_manager(&self) -> anyhow::Result<()> {
-        let Some(place) = self.file().raft else { return Ok(()) };
+        let Some(raft_id) = self.file().raft_id else { return Ok(()) };
         if self.identity().role != Role::Manager {
             return Ok(()); // demoted while it was away; the rest follows with the first session
         }
-        let folder = self.setup.folder.raft_folder();
-        if place.started && !raft::has_state(&folder) {
-            bail!(
-                "the raft log in {} is gone: this node must not vote again under its old place; \
-                 demote it on another manager, or run `swarm leave --force` here and join again",
-                folder.display()
-            );
-        }
-        self.start_manager(place.id).await.map(drop)
+        self.start_manager(raft_id).await.map(drop)
     }
 
     fn save_identity(&self, identity: &NodeIdentity) -> anyhow::Result<()> {

@@ -50,7 +50,7 @@ pub struct NodeFile {
     /// The last gossip generation used; the next start uses a higher one.
     pub generation: u64,
     /// Set while this node has a place in the raft group.
-    pub raft: Option<RaftPlace>,
+    pub raft_id: Option<u64>,
     /// Managers heard of last: where to knock after a restart.
     pub managers: Vec<KnownManager>,
     pub liveness: LivenessPreset,
@@ -58,24 +58,25 @@ pub struct NodeFile {
     pub founding: bool,
 }
 
-/// A place in the raft group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RaftPlace {
-    pub id: u64,
-    /// The log has been made. If it is gone later, this member must not vote under the same id again.
-    pub started: bool,
-}
-
 impl NodeFile {
     pub fn new(listen: SocketAddr, advertise: SocketAddr, liveness: LivenessPreset) -> Self {
-        Self { listen, advertise, generation: 0, raft: None, managers: Vec::new(), liveness, founding: false }
+        Self {
+            listen,
+            advertise,
+            generation: 0,
+            raft_id: None,
+            managers: Vec::new(),
+            liveness,
+            founding: false,
+        }
     }
 
     pub fn load(folder: &Folder) -> Result<Option<Self>, DiskError> {
         let path = folder.node_file();
         let Some((format, content)) = disk::load(&path, KIND)? else { return Ok(None) };
         if format != FORMAT {
-            let reason = format!("format {format} is not known to this version of swarm, which reads {FORMAT}");
+            let reason =
+                format!("format {format} is not known to this version of swarm, which reads {FORMAT}");
             return Err(DiskError::Damaged { path, reason });
         }
         match serde_json::from_slice(&content) {

@@ -100,7 +100,9 @@ pub async fn supervise(running: Arc<Running>, verdicts: mpsc::Sender<Verdict>) {
     }
 }
 
-fn failure_of(manager: &Option<manager::manager::Manager>) -> Option<tokio::sync::watch::Receiver<Option<String>>> {
+fn failure_of(
+    manager: &Option<manager::manager::Manager>,
+) -> Option<tokio::sync::watch::Receiver<Option<String>>> {
     manager.as_ref().map(|manager| manager.failure())
 }
 
@@ -128,10 +130,10 @@ async fn follow(running: &Arc<Running>, wanted: &Membership, leader: Option<Node
         renew(running, leader).await?;
     }
     let role = running.identity().role;
-    let present = running.manager().and(running.file().raft).map(|place| place.id);
+    let present = running.manager().and(running.file().raft_id);
     match (role, wanted.raft_id, present) {
         (Role::Manager, Some(wanted), None) if running.failure.borrow().is_none() => {
-            if running.file().raft.is_some_and(|place| place.id != wanted) {
+            if running.file().raft_id.is_some_and(|before| before != wanted) {
                 running.end_manager().await?;
             }
             info!(raft.id = wanted, "becoming a manager");
@@ -141,7 +143,7 @@ async fn follow(running: &Arc<Running>, wanted: &Membership, leader: Option<Node
             running.end_manager().await?;
             running.start_manager(wanted).await?;
         }
-        (Role::Worker, _, _) if running.file().raft.is_some() => {
+        (Role::Worker, _, _) if running.file().raft_id.is_some() => {
             info!("no longer a manager");
             running.end_manager().await?;
         }
@@ -162,7 +164,9 @@ async fn renew(running: &Arc<Running>, leader: Option<NodeId>) -> anyhow::Result
                 info!(role = %identity.role, until = %identity.not_after, "certificate renewed");
                 return running.set_identity(identity).await;
             }
-            Err(error) => last = anyhow::Error::from(error).context(format!("renew at manager {}", manager.node)),
+            Err(error) => {
+                last = anyhow::Error::from(error).context(format!("renew at manager {}", manager.node))
+            }
         }
     }
     Err(last)

@@ -20,7 +20,9 @@ pub fn status(running: &Arc<Running>, hostname: String) -> HostStatus {
         role: Some(identity.role),
         advertise_ip: Some(running.file().advertise.ip()),
         hostname,
-        managers: managers.map(|peer| KnownManager { node: peer.node, addr: peer.addr.to_string() }).collect(),
+        managers: managers
+            .map(|peer| KnownManager { node: peer.node, addr: peer.addr.to_string() })
+            .collect(),
         warnings: Vec::new(),
     }
 }

@@ -8,6 +8,7 @@
 //! - `engine`: the Docker Engine behind us, streamed through.
 //! - `target`, `filter`, `exchange`, `error`: reading requests, writing answers.
 
+mod describe;
 mod engine;
 pub mod error;
 mod exchange;
@@ -25,6 +26,7 @@ mod system;
 mod target;
 mod view;
 
+pub use describe::describe_engine;
 pub use engine::EngineSettings;
 pub use error::ApiError;
 pub use host::{Control, ControlError, Fault, Host, HostStatus, Init, Join, LocalState};

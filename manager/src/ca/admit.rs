@@ -50,7 +50,8 @@ mod tests {
     fn only_the_present_tokens_of_this_cluster_let_anybody_in() {
         let mut random = SeededRandom::new(1, "tokens");
         let mut token = |root: &str| JoinToken::generate(root, &mut random).to_secret().reveal().to_string();
-        let (worker, manager, rotated, foreign) = (token("ours"), token("ours"), token("ours"), token("theirs"));
+        let (worker, manager, rotated, foreign) =
+            (token("ours"), token("ours"), token("ours"), token("theirs"));
         let cluster = Cluster {
             id: ClusterId(1),
             meta: Meta::default(),

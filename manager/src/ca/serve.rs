@@ -1,12 +1,10 @@
 //! Answers callers who want a certificate: with a token on the join endpoint, or with the one they have.
 
-
 use common::identity::authority::RootAuthority;
 use common::limits::{FRAME_BYTES_MAX, JOIN_FRAME_BYTES_MAX, JOIN_REQUEST_WAIT};
 use common::object::{Cluster, NodeId, Role};
 use common::random::SystemRandom;
 use common::report::Report;
-use common::time::Clock;
 use common::transport::{PeerIdentity, Stream};
 use common::wire::frame::{FrameError, expect_message, write_message};
 use common::wire::join::{CertificateRequest, IssuedCertificate, JoinRequest, JoinResponse, RenewRequest};
@@ -19,7 +17,8 @@ use crate::store::{Change, Write};
 
 /// Answers one caller without certificate.
 pub async fn serve_join(forward: &Forward, stream: &mut Stream) -> Result<(), FrameError> {
-    let request = tokio::time::timeout(JOIN_REQUEST_WAIT, expect_message(&mut stream.recv, JOIN_FRAME_BYTES_MAX));
+    let request =
+        tokio::time::timeout(JOIN_REQUEST_WAIT, expect_message(&mut stream.recv, JOIN_FRAME_BYTES_MAX));
     let response = match request.await.map_err(|_| FrameError::Ended)?? {
         JoinRequest::RootCertificate => root_certificate(forward),
         JoinRequest::Certificate(request) => join(forward, request).await,
@@ -28,7 +27,11 @@ pub async fn serve_join(forward: &Forward, stream: &mut Stream) -> Result<(), Fr
 }
 
 /// Answers a node that wants its next certificate.
-pub async fn serve_renew(forward: &Forward, from: &PeerIdentity, stream: &mut Stream) -> Result<(), FrameError> {
+pub async fn serve_renew(
+    forward: &Forward,
+    from: &PeerIdentity,
+    stream: &mut Stream,
+) -> Result<(), FrameError> {
     let RenewRequest { csr } = expect_message(&mut stream.recv, FRAME_BYTES_MAX).await?;
     let response = renew(forward, from, &csr).await;
     write_message(&mut stream.send, &response).await
@@ -110,7 +113,6 @@ fn issue(
         }
     }
 }
-
 
 fn no_leader(error: &ForwardError) -> JoinResponse {
     JoinResponse::TryAgain { reason: error.to_string() }

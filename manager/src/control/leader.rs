@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use common::gossip::Gossip;
 use common::limits::{CONTROL_RETRY, FULL_PASS_PERIOD};
+use common::object::Version;
 use common::shutdown::Tasks;
 use common::wire::join::KnownManager;
 use tokio::sync::mpsc;
@@ -35,13 +36,13 @@ impl Control {
         let tasks = self.tasks.clone();
         let mut leadership = self.forward.raft.watch();
         while !tasks.is_stopping() {
-            let now = leadership.borrow_and_update().clone();
+            let now = *leadership.borrow_and_update();
             if now.is_me {
                 self.lead(now.term).await;
                 self.sessions.set_lead(Lead::Other(None));
                 let _ = self.gossip.stop_leading().await; // gossip may have stopped before us
             }
-            let now = leadership.borrow().clone();
+            let now = *leadership.borrow();
             if now.is_me && !tasks.is_stopping() {
                 // The lead could not begin, or a new term of it has begun.
                 tokio::time::sleep(CONTROL_RETRY).await;
@@ -72,20 +73,25 @@ impl Control {
             debug!(term, %error, "lead not begun");
             return;
         }
-        info!(term, "leading");
         let store = self.forward.store.clone();
-        let pace = Pace::of(store.snapshot().cluster().map(|cluster| cluster.spec.liveness).unwrap_or_default());
+        if !self.founded(term).await {
+            return;
+        }
+        info!(term, "leading");
+        let pace =
+            Pace::of(store.snapshot().cluster().map(|cluster| cluster.spec.liveness).unwrap_or_default());
         let until = CancellationToken::new();
         let mine = Lead::Mine { heartbeat_period: pace.heartbeat_period, until: until.clone() };
         let mut version = store.feed().reached();
         let mut changes = self.gossip.subscribe();
         let mut leadership = self.forward.raft.watch();
-        let mut state = Term::new(self.forward.clone(), self.gossip.clone(), self.sessions.clone(), pace.patience);
+        let mut state =
+            Term::new(self.forward.clone(), self.gossip.clone(), self.sessions.clone(), pace.patience);
         let mut steps = Steps::new(self.forward.clone(), self.tasks.child());
         self.sessions.set_lead(mine);
         let _ = self.gossip.announce_leader(term).await; // gossip may have stopped before us
         loop {
-            let now = leadership.borrow_and_update().clone();
+            let now = *leadership.borrow_and_update();
             if !now.is_me || now.term != term {
                 break;
             }
@@ -93,7 +99,10 @@ impl Control {
             if failed {
                 debug!(term, "a decision could not be written; deciding again");
             }
-            let wait = state.wake.next_at(clock.monotonic()).map_or(FULL_PASS_PERIOD, |at| at.since(clock.monotonic()));
+            let wait = state
+                .wake
+                .next_at(clock.monotonic())
+                .map_or(FULL_PASS_PERIOD, |at| at.since(clock.monotonic()));
             let wait = if failed { wait.max(CONTROL_RETRY) } else { wait };
             tokio::select! {
                 _ = leadership.changed() => {}
@@ -117,6 +126,27 @@ impl Control {
         }
         steps.stop().await;
         info!(term, "not leading any more");
+    }
+}
+
+impl Control {
+    /// Waits for a cluster to lead: its first object is written a moment after its first leader is elected, and
+    /// until then nobody is a member of anything. False when the lead ends before that.
+    async fn founded(&self, term: u64) -> bool {
+        let mut leadership = self.forward.raft.watch();
+        let store = &self.forward.store;
+        while store.snapshot().cluster().is_none() {
+            let next = Version(store.feed().reached().0 + 1);
+            tokio::select! {
+                () = store.feed().wait_for(next) => {}
+                ended = leadership.wait_for(|now| !now.is_me || now.term != term) => {
+                    drop(ended);
+                    return false;
+                }
+                () = self.tasks.stopping() => return false,
+            }
+        }
+        true
     }
 }
 

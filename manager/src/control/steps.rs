@@ -77,7 +77,8 @@ async fn carry_out(forward: &Forward, step: Step, snapshot: Tables) -> Result<()
             let mut node = stored(&snapshot, node)?;
             node.role = Role::Manager;
             node.manager = Some(ManagerRecord { raft_id, addr: addr.to_string() });
-            propose(forward, vec![Change::Node(Write::update(node)), Change::Cluster(Write::update(cluster))]).await
+            propose(forward, vec![Change::Node(Write::update(node)), Change::Cluster(Write::update(cluster))])
+                .await
         }
         Step::Dismiss { node } => {
             let mut node = stored(&snapshot, node)?;

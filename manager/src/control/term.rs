@@ -165,7 +165,8 @@ impl Term {
 
     async fn nodes(&mut self, dirty: &BTreeSet<NodeId>, now: Monotonic) -> bool {
         for node in dirty {
-            let silent = self.sessions.heard_at(*node).is_none_or(|at| now >= at.plus(self.patience.session_silence));
+            let silent =
+                self.sessions.heard_at(*node).is_none_or(|at| now >= at.plus(self.patience.session_silence));
             if silent {
                 self.lost_since.entry(*node).or_insert(now);
             } else {
