@@ -5,7 +5,7 @@
 //! - `dispatch`: sessions with nodes; `ca`: certificates and tokens.
 //! - `api`: the HTTP edge.
 
+pub mod api;
 pub mod decide;
 pub mod dispatch;
-pub mod api;
 pub mod store;

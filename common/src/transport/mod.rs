@@ -3,6 +3,7 @@
 //! The trait has two makers: `quic`, the real one, and `memory`, in process with faults on demand.
 //! What travels on a stream is `wire`'s; who may open which kind is `StreamKind::allowed`.
 
+pub mod memory;
 pub mod quic;
 
 use std::net::SocketAddr;
