@@ -7,6 +7,7 @@
 
 pub mod disk;
 pub mod engine_api;
+pub mod gossip;
 pub mod limits;
 pub mod object;
 pub mod random;

@@ -1,0 +1,72 @@
+//! What one certain node is told, in packets of our own.
+
+use foca::{Header, Member as Update, Message};
+use rand::seq::IteratorRandom;
+
+use crate::gossip::facts::Fact;
+use crate::gossip::identity::Identity;
+use crate::gossip::packet;
+
+use super::Membership;
+
+/// Members that are told a verdict or a goodbye at once, managers first.
+pub(super) const TOLD_DIRECTLY_MAX: usize = 8;
+
+impl Membership {
+    pub(super) fn tell(
+        &mut self,
+        dst: Identity,
+        message: Message<Identity>,
+        updates: &[Update<Identity>],
+        facts: &[Vec<u8>],
+    ) -> usize {
+        // Our incarnation is foca's secret. Zero is never news, and being heard at all is enough.
+        let header = Header { src: *self.me(), src_incarnation: 0, dst, message };
+        let (datagram, taken) = packet::compose(&header, updates, facts);
+        self.outbox.sends.push_back((dst.peer(), datagram));
+        taken
+    }
+
+    /// All facts worth knowing, in as many packets as they take.
+    pub(super) fn tell_facts(&mut self, dst: Identity) {
+        let facts = self.book.open().to_tell(self.me().manager);
+        let mut rest = &facts[..];
+        while !rest.is_empty() {
+            match self.tell(dst, Message::Broadcast, &[], rest) {
+                0 => break,
+                taken => rest = &rest[taken..],
+            }
+        }
+    }
+
+    pub(super) fn tell_managers(&mut self, update: Update<Identity>) {
+        for target in self.told_directly() {
+            if target.manager && target.node != update.id().node {
+                self.tell(target, Message::Gossip, std::slice::from_ref(&update), &[]);
+            }
+        }
+    }
+
+    /// The leader, managers, and in a small cluster everybody.
+    pub(super) fn told_directly(&mut self) -> Vec<Identity> {
+        let leader = self.leader().and_then(|hint| self.roster.get(hint.node)).copied();
+        let leader = leader.filter(|member| member.state.is_active()).map(|member| member.id);
+        let others = self.roster.active().map(|member| member.id).filter(|id| Some(*id) != leader);
+        let managers = others.clone().filter(|id| id.manager).take(TOLD_DIRECTLY_MAX);
+        let workers = others.filter(|id| !id.manager);
+        let mut told: Vec<Identity> = leader.into_iter().chain(managers).collect();
+        let room = TOLD_DIRECTLY_MAX.saturating_sub(told.len());
+        told.extend(workers.sample(&mut self.rng, room));
+        told
+    }
+
+    /// A node that lost its generation (an old backup, a clock that went back) would knock in vain: it learns here
+    /// above which one it has to start.
+    pub(super) fn tell_if_outlived(&mut self, src: &Identity) {
+        let Some(known) = self.roster.get(src.node).map(|member| member.id) else { return };
+        if known.generation > src.generation {
+            let fact = Fact::Outlived { node: known.node, generation: known.generation };
+            self.tell(*src, Message::Broadcast, &[], &[fact.encode()]);
+        }
+    }
+}
