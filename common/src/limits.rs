@@ -34,7 +34,7 @@ pub const SESSION_SEND_WAIT: Duration = Duration::from_secs(5);
 /// Members gossip keeps, the dead ones included; packets that would bring more are dropped.
 pub const GOSSIP_MEMBERS_MAX: usize = 16_384;
 /// One small fact that travels with gossip.
-pub const GOSSIP_FACT_BYTES_MAX: usize = 128;
+pub const GOSSIP_FACT_BYTES_MAX: usize = 256;
 /// Refused nodes that gossip remembers; the store has them all.
 pub const GOSSIP_DENIED_MAX: usize = 256;
 /// Goodbyes that gossip remembers.

@@ -53,6 +53,8 @@ pub struct Noticed {
     pub at: Monotonic,
     pub by: usize,
     pub event: Event,
+    /// A node was taken for dead that ran.
+    pub false_alarm: bool,
 }
 
 struct Scheduled {
@@ -121,7 +123,7 @@ impl World {
             inbox: Vec::new(),
         });
         if let Some((mean, _)) = self.stalls {
-            self.stall_later(index, mean);
+            self.stall_later(index, mean, Duration::ZERO);
         }
         index
     }
@@ -130,7 +132,7 @@ impl World {
     pub fn stall_at_random(&mut self, mean: Duration, longest: Duration) {
         self.stalls = Some((mean, longest));
         for index in 0..self.nodes.len() {
-            self.stall_later(index, mean);
+            self.stall_later(index, mean, Duration::ZERO);
         }
     }
 
@@ -247,11 +249,13 @@ impl World {
 
     /// Who took a running node for dead.
     pub fn false_alarms(&self) -> Vec<Noticed> {
-        let false_alarm = |noticed: &&Noticed| match noticed.event {
-            Event::Down(member) => self.nodes[self.index_of(member.id.node)].membership.is_some(),
-            _ => false,
-        };
-        self.log.iter().filter(false_alarm).copied().collect()
+        self.log.iter().filter(|noticed| noticed.false_alarm).copied().collect()
+    }
+
+    fn is_false_alarm(&self, event: &Event) -> bool {
+        let Event::Down(member) = event else { return false };
+        let node = &self.nodes[self.index_of(member.id.node)];
+        node.membership.as_ref().is_some_and(|membership| membership.me().generation <= member.id.generation)
     }
 
     fn happen(&mut self, what: What) {
@@ -266,7 +270,8 @@ impl World {
                 let Some((mean, longest)) = self.stalls else { return };
                 let duration = longest.mul_f64(self.random.fraction());
                 self.pause(index, duration);
-                self.stall_later(index, mean);
+                // From the end, so that stalls do not run together into one that is longer.
+                self.stall_later(index, mean, duration);
             }
             What::Resume(index) => {
                 if self.nodes[index].paused_until == Some(self.now) {
@@ -326,7 +331,10 @@ impl World {
             match event {
                 Event::Up(_) => {}
                 Event::Renewed { generation } => self.nodes[index].generation = generation,
-                _ => self.log.push(Noticed { at: self.now, by: index, event }),
+                _ => {
+                    let false_alarm = self.is_false_alarm(&event);
+                    self.log.push(Noticed { at: self.now, by: index, event, false_alarm });
+                }
             }
         }
         while membership.next_touched().is_some() {}
@@ -344,8 +352,8 @@ impl World {
         }
     }
 
-    fn stall_later(&mut self, index: usize, mean: Duration) {
-        let wait = mean.mul_f64(-(1.0 - self.random.fraction()).ln());
+    fn stall_later(&mut self, index: usize, mean: Duration, busy: Duration) {
+        let wait = busy + mean.mul_f64(-(1.0 - self.random.fraction()).ln());
         self.schedule(self.now.plus(wait), What::Stall(index));
     }
 

@@ -18,6 +18,7 @@ use crate::object::NodeId;
 use crate::time::{Monotonic, Timestamp};
 use crate::wire::codec;
 
+use super::digest::{Buckets, Digest};
 use super::identity::{GENERATION_MAX, Identity};
 
 /// A hint not refreshed for this long is replaced by any other, whatever its term: terms start over when a
@@ -56,6 +57,10 @@ pub(super) enum Fact {
         node: NodeId,
         generation: u64,
     },
+    /// To one node: this is the sum of the members I see as active.
+    Digest(Digest),
+    /// To one node: tell me your members of these buckets.
+    Want(Buckets),
 }
 
 impl Fact {
@@ -136,6 +141,10 @@ impl FactBook {
             Fact::Left { node, generation } => self.learn_left(node, generation),
             Fact::Denied(denied) => {
                 self.learn_denied(denied);
+                None
+            }
+            Fact::Digest(_) | Fact::Want(_) => {
+                self.news.push(fact);
                 None
             }
             Fact::Outlived { generation, .. } => {
@@ -319,7 +328,13 @@ mod tests {
         let addr = "[2001:db8:1:2:3:4:5:6]:65535".parse().unwrap();
         let node = NodeId(u128::MAX);
         let hint = LeaderHint { term: u64::MAX, node, addr };
-        for fact in [Fact::Leader { hint, sequence: u64::MAX }, Fact::Left { node, generation: u64::MAX }] {
+        let id = Identity::new(node, addr, u64::MAX, true);
+        let digest = Digest::of([id].iter());
+        for fact in [
+            Fact::Leader { hint, sequence: u64::MAX },
+            Fact::Left { node, generation: u64::MAX },
+            Fact::Digest(digest),
+        ] {
             assert!(fact.encode().len() <= GOSSIP_FACT_BYTES_MAX, "{fact:?}");
         }
     }

@@ -4,6 +4,7 @@
 //! alive or not; what follows from that is decided elsewhere. The only code that names foca is in this folder.
 
 mod contacts;
+mod digest;
 mod facts;
 mod health;
 mod identity;

@@ -96,8 +96,9 @@ impl Preset {
 }
 
 pub(super) fn transmissions(members: usize) -> NonZeroU8 {
-    let decimal_digits = u8::try_from(members.max(1).ilog10()).unwrap_or(TRANSMISSIONS_MAX);
-    let wanted = (decimal_digits * 5).clamp(TRANSMISSIONS_MIN, TRANSMISSIONS_MAX);
+    // A node misses a piece of news with a probability of about e to the minus this.
+    let wanted = 2 * members.max(1).ilog2() as u8;
+    let wanted = wanted.clamp(TRANSMISSIONS_MIN, TRANSMISSIONS_MAX);
     NonZeroU8::new(wanted).expect("clamped above zero")
 }
 
@@ -121,7 +122,7 @@ mod tests {
 
     #[test]
     fn news_is_sent_at_least_ten_times() {
-        let sent: Vec<_> = [0, 1, 3, 999, 1_000, 100_000].map(|n| transmissions(n).get()).into();
-        assert_eq!(sent, [10, 10, 10, 10, 15, 24]);
+        let sent: Vec<_> = [0, 1, 3, 100, 1_000, 100_000].map(|n| transmissions(n).get()).into();
+        assert_eq!(sent, [10, 10, 10, 12, 18, 24]);
     }
 }

@@ -256,7 +256,7 @@ impl Membership {
             .take(PUSHES_PER_TURN)
             .collect();
         for target in &targets {
-            self.tell_facts(*target);
+            self.tell_facts(*target, None);
         }
         match targets.last().filter(|_| targets.len() == PUSHES_PER_TURN) {
             Some(last) => {

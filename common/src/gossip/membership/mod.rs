@@ -86,6 +86,8 @@ pub struct Membership {
     phase: Phase,
     /// Foca takes part: somebody has heard of our present identity.
     connected: bool,
+    /// Who sent the datagram that is being read.
+    speaker: Option<Identity>,
     /// Members that we ourselves suspect, by generation and incarnation.
     suspicions: BTreeMap<NodeId, (u64, Incarnation)>,
     leading: Option<u64>,
@@ -95,6 +97,8 @@ pub struct Membership {
     members_at_compare: usize,
     transmissions: u8,
     spread_facts_until: Monotonic,
+    /// Until when the lists sent so far use up what may be sent.
+    lists_paid_until: Monotonic,
     counters: Counters,
 }
 
@@ -134,6 +138,7 @@ impl Membership {
             rng,
             phase: Phase::Member,
             connected: false,
+            speaker: None,
             suspicions: BTreeMap::new(),
             leading: None,
             push: Push::default(),
@@ -142,6 +147,7 @@ impl Membership {
             members_at_compare: 0,
             transmissions: transmissions(1).get(),
             spread_facts_until: now,
+            lists_paid_until: now,
             counters: Counters::default(),
         };
         membership.arm(Chore::Join, Duration::ZERO, now);
@@ -174,13 +180,16 @@ impl Membership {
         self.tell_if_outlived(&header.src);
         let source = if role == Role::Manager { Source::Manager } else { Source::Worker };
         self.note_context(now, source);
+        self.speaker = Some(header.src);
         match self.foca.handle_data(packet, &mut self.outbox) {
             Ok(()) => self.health.heard(),
             Err(error) => self.count(&error),
         }
         self.settle(now);
+        self.speaker = None;
         if header.message == Message::Announce && self.roster.is_active(from) {
-            self.tell_facts(header.src);
+            let digest = Fact::Digest(self.digest());
+            self.tell_facts(header.src, Some(digest));
         }
     }
 

@@ -14,6 +14,9 @@ use crate::time::Monotonic;
 use super::due::{COMPARE_PERIOD_MIN, Chore, Due, JOIN_PERIOD_MIN};
 use super::{Membership, Phase};
 
+/// New facts get packets of their own for so many gossip periods; then they ride on others.
+const SPREAD_PERIODS: u32 = 8;
+
 impl Membership {
     /// Acts on all that the last call brought about.
     pub(super) fn settle(&mut self, now: Monotonic) {
@@ -36,10 +39,13 @@ impl Membership {
     }
 
     fn learned(&mut self, fact: Fact, now: Monotonic) {
-        self.spread_facts_until = now.plus(self.preset.gossip_period * 8);
         match fact {
-            Fact::Leader { hint, .. } => self.roster.events.push_back(Event::LeaderHint(hint)),
+            Fact::Leader { hint, .. } => {
+                self.spread_facts_until = now.plus(self.preset.gossip_period * SPREAD_PERIODS);
+                self.roster.events.push_back(Event::LeaderHint(hint));
+            }
             Fact::Left { node, generation } => {
+                self.spread_facts_until = now.plus(self.preset.gossip_period * SPREAD_PERIODS);
                 if node != self.me().node && self.roster.left(node, generation, now) {
                     self.take_down(node);
                 }
@@ -51,6 +57,17 @@ impl Membership {
                     self.take_down(denied.node);
                     self.roster.down(id, now);
                     self.roster.forget(&id);
+                }
+            }
+            Fact::Digest(theirs) => {
+                let wanted = self.digest().differing(&theirs);
+                if let Some(speaker) = self.speaker.filter(|_| !wanted.is_empty()) {
+                    self.want(speaker, wanted);
+                }
+            }
+            Fact::Want(wanted) => {
+                if let Some(speaker) = self.speaker {
+                    self.tell_members(speaker, wanted, now);
                 }
             }
             Fact::Outlived { node, generation } => {
