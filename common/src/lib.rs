@@ -8,6 +8,7 @@
 pub mod disk;
 pub mod engine_api;
 pub mod identity;
+pub mod gossip;
 pub mod limits;
 pub mod object;
 pub mod random;

@@ -146,3 +146,21 @@ pub const JOIN_CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 pub const JOIN_ANSWER_TIME_MAX: Duration = Duration::from_secs(20);
 /// Bytes of a peer's reason for closing that are shown.
 pub const CLOSE_REASON_BYTES_MAX: usize = 200;
+/// Members gossip keeps, the dead ones included; packets that would bring more are dropped.
+pub const GOSSIP_MEMBERS_MAX: usize = 16_384;
+/// One small fact that travels with gossip.
+pub const GOSSIP_FACT_BYTES_MAX: usize = 256;
+/// Refused nodes that gossip remembers; the store has them all.
+pub const GOSSIP_DENIED_MAX: usize = 256;
+/// Goodbyes that gossip remembers.
+pub const GOSSIP_LEFT_MAX: usize = 1024;
+/// Managers and first contacts that gossip calls when it is alone.
+pub const GOSSIP_CONTACTS_MAX: usize = 64;
+/// Changes of membership that wait for a slow reader; what is older is lost to it, and it is told so.
+pub const GOSSIP_EVENTS_MAX: usize = 1024;
+/// Commands that wait for the gossip task.
+pub const GOSSIP_COMMANDS_MAX: usize = 64;
+/// Datagrams gossip reads before it looks at its timers again.
+pub const GOSSIP_DATAGRAMS_PER_TURN_MAX: usize = 1024;
+/// How long a node takes at most to say goodbye.
+pub const GOSSIP_LEAVE_WAIT: Duration = Duration::from_secs(2);

@@ -1,0 +1,110 @@
+//! What one certain node is told, in packets of our own.
+
+use std::time::Duration;
+
+use foca::{Header, Member as Update, Message};
+use rand::RngExt;
+use rand::seq::IteratorRandom;
+
+use crate::gossip::digest::{Buckets, Digest};
+use crate::gossip::facts::Fact;
+use crate::gossip::identity::Identity;
+use crate::gossip::packet;
+use crate::time::Monotonic;
+
+use super::Membership;
+
+/// Members that are told a verdict or a goodbye at once, managers first.
+pub(super) const TOLD_DIRECTLY_MAX: usize = 8;
+
+/// Buckets asked for at once.
+const BUCKETS_WANTED_MAX: usize = 8;
+/// Members of the longest form in one packet.
+const MEMBERS_PER_PACKET: usize = 18;
+/// Lists take at most this share of what a node sends: a packet per so long,
+const LIST_PACKET_COST: Duration = Duration::from_millis(1);
+/// and so much in one go.
+const LISTS_AHEAD_MAX: Duration = Duration::from_millis(100);
+
+impl Membership {
+    pub(super) fn tell(
+        &mut self,
+        dst: Identity,
+        message: Message<Identity>,
+        updates: &[Update<Identity>],
+        facts: &[Vec<u8>],
+    ) -> usize {
+        // Our incarnation is foca's secret. Zero is never news, and being heard at all is enough.
+        let header = Header { src: *self.me(), src_incarnation: 0, dst, message };
+        let (datagram, taken) = packet::compose(&header, updates, facts);
+        self.outbox.sends.push_back((dst.peer(), datagram));
+        taken
+    }
+
+    /// All facts worth knowing, in as many packets as they take.
+    pub(super) fn tell_facts(&mut self, dst: Identity, first: Option<Fact>) {
+        let known = self.book.open().to_tell(self.me().manager);
+        let facts: Vec<_> = first.map(|fact| fact.encode()).into_iter().chain(known).collect();
+        let mut rest = &facts[..];
+        while !rest.is_empty() {
+            match self.tell(dst, Message::Broadcast, &[], rest) {
+                0 => break,
+                taken => rest = &rest[taken..],
+            }
+        }
+    }
+
+    pub(super) fn digest(&self) -> Digest {
+        Digest::of(self.foca.iter_members().map(|member| member.id()).chain([self.me()]))
+    }
+
+    /// Asks for members of buckets in which we differ, for a part of them if these are many.
+    pub(super) fn want(&mut self, dst: Identity, buckets: Buckets) {
+        let some = buckets.some(BUCKETS_WANTED_MAX, self.rng.random());
+        self.tell(dst, Message::Broadcast, &[], &[Fact::Want(some).encode()]);
+    }
+
+    /// Lists members. Who asks for more than may be sent gets nothing and will ask again.
+    pub(super) fn tell_members(&mut self, dst: Identity, buckets: Buckets, now: Monotonic) {
+        let wanted = self.foca.iter_members().filter(|member| buckets.contains(member.id().node));
+        let members: Vec<_> = wanted.filter(|member| *member.id() != dst).cloned().collect();
+        if self.lists_paid_until > now.plus(LISTS_AHEAD_MAX) {
+            return;
+        }
+        for part in members.chunks(MEMBERS_PER_PACKET) {
+            self.lists_paid_until = self.lists_paid_until.max(now).plus(LIST_PACKET_COST);
+            self.tell(dst, Message::Gossip, part, &[]);
+        }
+    }
+
+    pub(super) fn tell_managers(&mut self, update: Update<Identity>) {
+        for target in self.told_directly() {
+            if target.manager && target.node != update.id().node {
+                self.tell(target, Message::Gossip, std::slice::from_ref(&update), &[]);
+            }
+        }
+    }
+
+    /// The leader, managers, and in a small cluster everybody.
+    pub(super) fn told_directly(&mut self) -> Vec<Identity> {
+        let leader = self.leader().and_then(|hint| self.roster.get(hint.node)).copied();
+        let leader = leader.filter(|member| member.state.is_active()).map(|member| member.id);
+        let others = self.roster.active().map(|member| member.id).filter(|id| Some(*id) != leader);
+        let managers = others.clone().filter(|id| id.manager).take(TOLD_DIRECTLY_MAX);
+        let workers = others.filter(|id| !id.manager);
+        let mut told: Vec<Identity> = leader.into_iter().chain(managers).collect();
+        let room = TOLD_DIRECTLY_MAX.saturating_sub(told.len());
+        told.extend(workers.sample(&mut self.rng, room));
+        told
+    }
+
+    /// A node that lost its generation (an old backup, a clock that went back) would knock in vain: it learns here
+    /// above which one it has to start.
+    pub(super) fn tell_if_outlived(&mut self, src: &Identity) {
+        let Some(known) = self.roster.get(src.node).map(|member| member.id) else { return };
+        if known.generation > src.generation {
+            let fact = Fact::Outlived { node: known.node, generation: known.generation };
+            self.tell(*src, Message::Broadcast, &[], &[fact.encode()]);
+        }
+    }
+}
