@@ -116,15 +116,9 @@ async fn the_version_in_the_path_is_lowered_to_the_engine_s() {
 async fn what_we_say_we_speak_is_what_the_engine_speaks() {
     let engine = Engine::new();
     let api = served(&engine);
-    let mut client = send(&api, "HEAD /_ping HTTP/1.1\r\nHost: x\r\n\r\n").await;
-    // One of us asks at the start, and one for the answer, unless the first was quick enough.
     engine.next().await.answer(PING).await;
-    let answering = read_until(&mut client, "\r\n\r\n");
-    let second = async { engine.next().await.answer(PING).await };
-    let answer = tokio::select! {
-        answer = answering => answer,
-        () = async { second.await; std::future::pending().await } => unreachable!(),
-    };
+    let mut client = send(&api, "HEAD /_ping HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let answer = read_until(&mut client, "\r\n\r\n").await;
     let answer = answer.to_ascii_lowercase();
     for header in
         ["api-version: 1.41", "builder-version: 2", "docker-experimental: true", "swarm: active/manager"]
@@ -222,7 +216,7 @@ async fn an_engine_that_dies_in_the_middle_cuts_the_answer_short() {
     assert!(!read_until(&mut client, "").await.contains("0\r\n\r\n"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_engine_s_own_swarm_is_out_of_reach() {
     let engine = Engine::new();
     let api = served(&engine);
