@@ -287,6 +287,14 @@ mod tests {
     }
 
     #[test]
+    fn an_array_is_not_an_object() {
+        for json in [r#"{"Raft":[500]}"#, r#"{"Dispatcher":1}"#, r#"{"CAConfig":"x"}"#] {
+            let error = serde_json::from_str::<SwarmSpec>(json).expect_err(json).to_string();
+            assert!(error.contains("expected an object"), "{error}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_kept_is_refused() {
         let cases = [
             (r#"{"Name":"other"}"#, r#"swarm spec must be named "default""#),

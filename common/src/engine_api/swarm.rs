@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ObjectVersion, null_as_default};
+use super::{ObjectVersion, null_as_default, object_or_default};
 
 /// `GET /swarm`; without `join_tokens` it is the `Cluster` of `/info`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -58,17 +58,17 @@ pub struct SwarmSpec {
     pub name: String,
     #[serde(deserialize_with = "null_as_default")]
     pub labels: BTreeMap<String, String>,
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "object_or_default")]
     pub orchestration: Orchestration,
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "object_or_default")]
     pub raft: Raft,
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "object_or_default")]
     pub dispatcher: Dispatcher,
-    #[serde(rename = "CAConfig", deserialize_with = "null_as_default")]
+    #[serde(rename = "CAConfig", deserialize_with = "object_or_default")]
     pub ca_config: CaConfig,
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "object_or_default")]
     pub task_defaults: TaskDefaults,
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "object_or_default")]
     pub encryption_config: EncryptionConfig,
     /// Ours: `local`, `lan` or `wan`, how patient the cluster is with silent nodes. Empty means unchanged.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_as_default")]
@@ -165,7 +165,7 @@ pub struct InitRequest {
     pub subnet_size: u32,
     #[serde(deserialize_with = "null_as_default")]
     pub force_new_cluster: bool,
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "object_or_default")]
     pub spec: SwarmSpec,
     #[serde(deserialize_with = "null_as_default")]
     pub auto_lock_managers: bool,

@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use common::engine_api::API_VERSION;
+use common::engine_api::{API_VERSION, API_VERSION_MIN};
 use common::limits::{
     ENGINE_CONNECT_TIME_MAX, ENGINE_DOCUMENT_BYTES_MAX, ENGINE_DOCUMENT_TIME_MAX, ENGINE_FACTS_TIME_MAX,
 };
@@ -82,14 +82,28 @@ pub(super) fn came_from_us(headers: &HeaderMap) -> bool {
 pub(super) struct Engine {
     socket: Option<PathBuf>,
     tasks: Tasks,
-    /// The latest facts and when they were asked for. Kept when the engine stops answering: a client has
-    /// arranged itself with that version.
-    facts: Mutex<Option<(Facts, Monotonic)>>,
+    facts: Mutex<Heard>,
+    /// Held by the one who asks behind everybody's back.
+    asking: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// The latest facts, kept when the engine stops answering: a client has arranged itself with that version.
+#[derive(Default)]
+struct Heard {
+    facts: Option<Facts>,
+    /// When they were last asked for, answered or not.
+    asked: Option<Monotonic>,
+}
+
+impl Heard {
+    fn is_stale(&self, now: Monotonic) -> bool {
+        self.asked.is_none_or(|asked| now.since(asked) >= ENGINE_FACTS_TIME_MAX)
+    }
 }
 
 impl Engine {
     pub fn new(settings: EngineSettings, tasks: Tasks) -> Self {
-        Self { socket: settings.socket, tasks, facts: Mutex::default() }
+        Self { socket: settings.socket, tasks, facts: Mutex::default(), asking: Arc::default() }
     }
 
     pub fn is_configured(&self) -> bool {
@@ -108,37 +122,63 @@ impl Engine {
     }
 
     fn known(&self) -> Option<Facts> {
-        self.facts.lock().expect("no holder panics").as_ref().map(|(facts, _)| facts.clone())
+        self.facts.lock().expect("no holder panics").facts.clone()
     }
 
-    /// The engine's facts, asked for again when they are old. Waits a little at most.
+    /// The engine's facts as last heard. Never waits: old ones are asked for again behind the caller's back.
+    pub fn facts_so_far(self: &Arc<Self>) -> Option<Facts> {
+        let stale = self.facts.lock().expect("no holder panics").is_stale(SystemClock.monotonic());
+        if self.is_configured()
+            && stale
+            && let Ok(turn) = self.asking.clone().try_lock_owned()
+        {
+            let engine = self.clone();
+            self.tasks.spawn_until_stopped(async move {
+                if let Err(error) = engine.ask_facts().await {
+                    debug!(error = %Report(&error), "engine did not say what it speaks");
+                }
+                drop(turn);
+            });
+        }
+        self.known()
+    }
+
+    /// The engine's facts, asked for when there are none or old ones.
     pub async fn facts(&self) -> Result<Facts, EngineError> {
         let now = SystemClock.monotonic();
-        if let Some((facts, asked)) = &*self.facts.lock().expect("no holder panics")
-            && now.since(*asked) < ENGINE_FACTS_TIME_MAX
-        {
-            return Ok(facts.clone());
+        let fresh = {
+            let heard = self.facts.lock().expect("no holder panics");
+            if heard.is_stale(now) { None } else { heard.facts.clone() }
+        };
+        match fresh {
+            Some(facts) => Ok(facts),
+            None => self.ask_facts().await,
         }
-        let response = self.ask("/_ping").await?;
-        let headers = response.headers();
+    }
+
+    async fn ask_facts(&self) -> Result<Facts, EngineError> {
+        let asked = self.ask("/_ping").await;
+        let mut heard = self.facts.lock().expect("no holder panics");
+        heard.asked = Some(SystemClock.monotonic());
+        let headers = asked?.headers().clone();
         let version = headers.get("api-version").and_then(|value| value.to_str().ok()?.parse().ok());
         let facts = Facts {
             // An engine that does not say speaks the oldest, as Docker's client assumes.
-            api_version: version.unwrap_or(ApiVersion::known("1.24")),
+            api_version: version.unwrap_or(ApiVersion::known(API_VERSION_MIN)),
             headers: REPEATED
                 .into_iter()
                 .filter_map(|name| Some((name.clone(), headers.get(name)?.clone())))
                 .collect(),
         };
-        *self.facts.lock().expect("no holder panics") = Some((facts.clone(), now));
+        heard.facts = Some(facts.clone());
         Ok(facts)
     }
 
     /// A document of the engine's, read whole.
     pub async fn document<T: DeserializeOwned>(&self, path: &str) -> Result<T, EngineError> {
-        let version = self.facts().await?.api_version;
         let exchange = |source| EngineError::Exchange { what: path.into(), source };
         let reading = async {
+            let version = self.facts().await?.api_version;
             let response = self.ask(&format!("/v{version}{path}")).await?;
             let body = Limited::new(response.into_body(), ENGINE_DOCUMENT_BYTES_MAX);
             let bytes = body.collect().await.map_err(exchange)?.to_bytes();
@@ -284,6 +324,3 @@ async fn tunnel(client: OnUpgrade, engine: OnUpgrade, slot: Slot) {
     }
     drop(slot);
 }
-
-/// The engine is shared by every connection.
-pub(super) type SharedEngine = Arc<Engine>;

@@ -1,7 +1,7 @@
 //! One request and its answer: bodies read with bounds, answers built one way.
 
 use bytes::Bytes;
-use common::engine_api::ErrorBody;
+use common::engine_api::{ErrorBody, Object};
 use common::limits::{API_BODY_BYTES_MAX, API_BODY_TIME_MAX, API_SMALL_BODY_BYTES_MAX};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty, Full};
@@ -40,7 +40,9 @@ impl Call {
         if bytes.is_empty() {
             return Err(ApiError::invalid("invalid JSON: got EOF while reading request body"));
         }
-        serde_json::from_slice(&bytes).map_err(|error| ApiError::invalid(format!("invalid JSON: {error}")))
+        serde_json::from_slice::<Object<T>>(&bytes)
+            .map(|object| object.0)
+            .map_err(|error| ApiError::invalid(format!("invalid JSON: {error}")))
     }
 }
 

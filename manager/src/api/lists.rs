@@ -6,6 +6,7 @@ use super::error::ApiError;
 use super::exchange::{self, Answer, Call};
 use super::filter::Filters;
 use super::route::Edge;
+use super::target::shortened;
 use super::view::View;
 
 pub(super) struct Kind {
@@ -35,7 +36,7 @@ pub(super) async fn list(edge: &Edge, call: &Call, kind: &Kind) -> Answer {
 /// There is none, so whatever is asked of it, it is not found.
 pub(super) async fn missing(edge: &Edge, call: &Call, kind: &Kind, name: &str) -> Answer {
     View::of(&*edge.host, &call.query).await?;
-    Err(ApiError::not_found(format!("{} {name} not found", kind.name)))
+    Err(ApiError::not_found(format!("{} {} not found", kind.name, shortened(name))))
 }
 
 pub(super) fn create(kind: &Kind) -> Answer {

@@ -6,13 +6,14 @@
 use std::sync::Arc;
 
 use common::limits::{API_LARGE_BODIES_MAX, API_REQUEST_TIME_MAX};
+use common::report::Report;
 use common::shutdown::Tasks;
 use hyper::header::{HeaderValue, SERVER};
 use hyper::{Request, Response, StatusCode};
 use tokio::sync::Semaphore;
-use tracing::debug;
+use tracing::{debug, warn};
 
-use super::engine::{Engine, EngineSettings, SharedEngine, came_from_us};
+use super::engine::{Engine, EngineSettings, came_from_us};
 use super::error::{ApiError, PAGE_NOT_FOUND};
 use super::exchange::{self, Answer, Body, Call};
 use super::host::{Fault, Host};
@@ -24,7 +25,7 @@ use super::{extras, lists, nodes, swarm, system};
 /// What all connections share.
 pub(super) struct Edge {
     pub host: Arc<dyn Host>,
-    pub engine: SharedEngine,
+    pub engine: Arc<Engine>,
     pub tasks: Tasks,
     /// Slots for request bodies that are not small.
     pub large_bodies: Semaphore,
@@ -36,12 +37,12 @@ impl Edge {
         Self { host, engine, tasks, large_bodies: Semaphore::new(API_LARGE_BODIES_MAX) }
     }
 
-    /// Learns the engine's version early, so that the first answers carry it.
+    /// Learns what the engine speaks, so that the first client already hears it.
     pub async fn meet_engine(&self) {
         if self.engine.is_configured()
             && let Err(error) = self.engine.facts().await
         {
-            debug!(error = %common::report::Report(&error), "engine not met yet");
+            warn!(error = %Report(&error), "Docker Engine not met");
         }
     }
 
@@ -91,7 +92,7 @@ impl Edge {
     /// Answers that take `API_REQUEST_TIME_MAX` at most.
     async fn bounded(&self, method: &str, path: &[&str], call: &mut Call) -> Answer {
         match (method, path) {
-            ("GET" | "HEAD", ["_ping"]) => Ok(system::ping(self).await),
+            ("GET" | "HEAD", ["_ping"]) => Ok(system::ping(self)),
             ("GET", ["version"]) => system::version(self).await,
             ("GET", ["info"]) => system::info(self).await,
             ("GET", ["swarm"]) => swarm::inspect(self, call).await,

@@ -32,8 +32,10 @@ pub(super) type Slot = Arc<OwnedSemaphorePermit>;
 /// Serves the API until `tasks` stops. A socket that cannot accept for a moment is tried again.
 pub async fn serve(listener: UnixListener, host: Arc<dyn Host>, engine: EngineSettings, tasks: Tasks) {
     let edge = Arc::new(Edge::new(host, engine, tasks.clone()));
-    let greeting = edge.clone();
-    tasks.spawn_until_stopped(async move { greeting.meet_engine().await });
+    tokio::select! {
+        () = tasks.stopping() => return,
+        () = edge.meet_engine() => {}
+    }
     let slots = Arc::new(Semaphore::new(API_CONNECTIONS_MAX));
     let refusals = Arc::new(Semaphore::new(API_REFUSALS_MAX));
     loop {

@@ -25,13 +25,13 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(super) const SERVER_NAME: &str = concat!("Swarm/", env!("CARGO_PKG_VERSION"), " (linux)");
 const TWO_MANAGERS: &str = "Running Swarm in a two-manager configuration. This configuration provides no fault tolerance, and poses a high risk to lose control over the cluster. Refer to https://docs.docker.com/engine/swarm/admin_guide/ to configure the Swarm for fault-tolerance.";
 
-pub(super) async fn ping(edge: &Edge) -> Response<Body> {
+pub(super) fn ping(edge: &Edge) -> Response<Body> {
     let mut response = exchange::plain("OK");
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate"));
     headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
     headers.insert("Swarm", HeaderValue::from_static(swarm_header(&*edge.host)));
-    if let Ok(facts) = edge.engine.facts().await {
+    if let Some(facts) = edge.engine.facts_so_far() {
         headers.extend(facts.headers);
     }
     response

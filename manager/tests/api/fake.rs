@@ -1,0 +1,304 @@
+//! A host and a cluster without raft, transport or disk: a store, and switches for what may go wrong.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use common::engine_api::system::{GossipMember, RaftStatus};
+use common::object::cluster::{Authority, Secret};
+use common::object::node::{EngineDescription, ManagerRecord, NodeStatus, Platform, Resources, TlsInfo};
+use common::object::{
+    Cluster, ClusterId, ClusterSpec, Node, NodeDescription, NodeId, NodeSpec, NodeState, Role, Version,
+};
+use common::time::Timestamp;
+use common::wire::join::KnownManager;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use hyper::StatusCode;
+use manager::api::{ApiError, Control, ControlError, Fault, Host, HostStatus, Init, Join, LocalState};
+use manager::store::{Change, Proposal, Rejection, Store, Tables, Write};
+use tokio::sync::Notify;
+
+pub const NOW: Timestamp = Timestamp(1_795_161_600_000_000_000);
+const ROOT: &str = include_str!("root.pem");
+
+pub struct FakeCluster {
+    pub store: Store,
+    index: AtomicU64,
+    pub leader: Mutex<Option<NodeId>>,
+    pub dead: Mutex<BTreeSet<NodeId>>,
+    /// Writes to let somebody else win before one succeeds.
+    pub conflicts: AtomicU64,
+    tokens: AtomicU64,
+}
+
+impl FakeCluster {
+    /// One manager, this node; more with `add`.
+    pub fn new() -> Arc<Self> {
+        let cluster = Self {
+            store: Store::new(),
+            index: AtomicU64::new(0),
+            leader: Mutex::new(Some(NodeId(id_of(1)))),
+            dead: Mutex::default(),
+            conflicts: AtomicU64::new(0),
+            tokens: AtomicU64::new(0),
+        };
+        cluster.apply(vec![Change::Cluster(Write::Create(settings()))]).expect("a fresh store");
+        cluster.add(1, Role::Manager, "host-1", NodeState::Ready);
+        Arc::new(cluster)
+    }
+
+    pub fn add(&self, number: u8, role: Role, hostname: &str, state: NodeState) -> NodeId {
+        let node = node(number, role, hostname, state);
+        let id = node.id;
+        self.apply(vec![Change::Node(Write::Create(node))]).expect("a new node");
+        id
+    }
+
+    pub fn apply(&self, changes: Vec<Change>) -> Result<Version, Rejection> {
+        let index = self.index.fetch_add(1, Ordering::Relaxed) + 1;
+        self.store.apply(index, &Proposal { id: index, at: NOW, changes })
+    }
+
+    pub fn lose_leader(&self) {
+        *self.leader.lock().unwrap() = None;
+    }
+
+    pub fn node(&self, id: NodeId) -> Option<Arc<Node>> {
+        self.store.snapshot().nodes.get(id).cloned()
+    }
+
+    pub fn settings(&self) -> Arc<Cluster> {
+        self.store.snapshot().cluster().expect("made at the start").clone()
+    }
+
+    fn led(&self) -> Result<(), ControlError> {
+        self.leader.lock().unwrap().map(drop).ok_or(ControlError::NoLeader)
+    }
+
+    /// Somebody else writes all that this proposal read.
+    fn play_conflict(&self) {
+        let touch = vec![Change::Cluster(Write::update(Cluster::clone(&self.settings())))];
+        self.apply(touch).expect("read just now");
+    }
+}
+
+impl Control for FakeCluster {
+    fn local(&self) -> Tables {
+        self.store.snapshot()
+    }
+
+    fn read(&self) -> BoxFuture<'_, Result<Tables, ControlError>> {
+        async { self.led().map(|()| self.store.snapshot()) }.boxed()
+    }
+
+    fn propose(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Version, ControlError>> {
+        async {
+            self.led()?;
+            let playing =
+                self.conflicts.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+            if playing.is_ok() {
+                self.play_conflict();
+            }
+            Ok(self.apply(changes)?)
+        }
+        .boxed()
+    }
+
+    fn raft_status(&self) -> RaftStatus {
+        RaftStatus { term: 3, state: "leader".into(), ..RaftStatus::default() }
+    }
+
+    fn leader(&self) -> Option<NodeId> {
+        *self.leader.lock().unwrap()
+    }
+
+    fn reachable(&self, node: NodeId) -> bool {
+        !self.dead.lock().unwrap().contains(&node)
+    }
+
+    fn now(&self) -> Timestamp {
+        NOW
+    }
+
+    fn new_join_token(&self, _: &Authority) -> Result<Secret, ControlError> {
+        let number = self.tokens.fetch_add(1, Ordering::Relaxed) + 1;
+        Ok(Secret::new(format!("SWMTKN-1-new-{number}")))
+    }
+}
+
+pub struct FakeHost {
+    pub status: Mutex<HostStatus>,
+    pub cluster: Mutex<Option<Arc<FakeCluster>>>,
+    pub inits: Mutex<Vec<Init>>,
+    pub joins: Mutex<Vec<Join>>,
+    pub left: Mutex<Vec<bool>>,
+    pub faults: Mutex<Vec<Fault>>,
+    /// While set, `join` waits until it is told to end.
+    pub slow_join: AtomicBool,
+    pub end_join: Notify,
+    pub joined: AtomicBool,
+}
+
+impl FakeHost {
+    pub fn outside() -> Arc<Self> {
+        Arc::new(Self {
+            status: Mutex::new(HostStatus { hostname: "host-1".into(), ..HostStatus::default() }),
+            cluster: Mutex::default(),
+            inits: Mutex::default(),
+            joins: Mutex::default(),
+            left: Mutex::default(),
+            faults: Mutex::default(),
+            slow_join: AtomicBool::new(false),
+            end_join: Notify::new(),
+            joined: AtomicBool::new(false),
+        })
+    }
+
+    pub fn manager(cluster: &Arc<FakeCluster>) -> Arc<Self> {
+        let host = Self::outside();
+        host.enter(Role::Manager);
+        *host.cluster.lock().unwrap() = Some(cluster.clone());
+        host
+    }
+
+    pub fn worker() -> Arc<Self> {
+        let host = Self::outside();
+        host.enter(Role::Worker);
+        host
+    }
+
+    pub fn set_state(&self, state: LocalState) {
+        self.status.lock().unwrap().state = state;
+    }
+
+    fn enter(&self, role: Role) {
+        *self.status.lock().unwrap() = HostStatus {
+            state: LocalState::Active,
+            node: Some(NodeId(id_of(1))),
+            role: Some(role),
+            advertise_ip: Some([10, 0, 0, 1].into()),
+            hostname: "host-1".into(),
+            managers: vec![KnownManager { node: NodeId(id_of(1)), addr: "10.0.0.1:2377".into() }],
+            warnings: Vec::new(),
+        };
+    }
+}
+
+impl Host for FakeHost {
+    fn status(&self) -> HostStatus {
+        self.status.lock().unwrap().clone()
+    }
+
+    fn manager(&self) -> Option<Arc<dyn Control>> {
+        self.cluster.lock().unwrap().clone().map(|cluster| cluster as Arc<dyn Control>)
+    }
+
+    fn init(&self, init: Init) -> BoxFuture<'_, Result<NodeId, ApiError>> {
+        async move {
+            let cluster = FakeCluster::new();
+            let mut settings = Cluster::clone(&cluster.settings());
+            settings.spec = init.spec.clone();
+            cluster.apply(vec![Change::Cluster(Write::update(settings))]).expect("read just now");
+            *self.cluster.lock().unwrap() = Some(cluster);
+            self.inits.lock().unwrap().push(init);
+            self.enter(Role::Manager);
+            Ok(NodeId(id_of(1)))
+        }
+        .boxed()
+    }
+
+    fn join(&self, join: Join) -> BoxFuture<'_, Result<(), ApiError>> {
+        async move {
+            self.joins.lock().unwrap().push(join);
+            if self.slow_join.load(Ordering::Relaxed) {
+                self.set_state(LocalState::Pending);
+                self.end_join.notified().await;
+            }
+            self.enter(Role::Worker);
+            self.joined.store(true, Ordering::Relaxed);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn leave(&self, force: bool) -> BoxFuture<'_, Result<(), ApiError>> {
+        async move {
+            self.left.lock().unwrap().push(force);
+            *self.cluster.lock().unwrap() = None;
+            *self.status.lock().unwrap() = HostStatus::default();
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn gossip(&self) -> Vec<GossipMember> {
+        vec![GossipMember { hostname: "host-1".into(), state: "alive".into(), ..GossipMember::default() }]
+    }
+
+    fn fault(&self, fault: Fault) -> Result<(), ApiError> {
+        let mut faults = self.faults.lock().unwrap();
+        if faults.len() >= 2 {
+            return Err(ApiError::new(StatusCode::FORBIDDEN, "this node is not in a lab"));
+        }
+        faults.push(fault);
+        Ok(())
+    }
+}
+
+/// Node 1, 2, … with ids that start apart.
+pub fn id_of(number: u8) -> u128 {
+    (u128::from(number) << 120) | (1 << 127)
+}
+
+fn settings() -> Cluster {
+    Cluster {
+        id: ClusterId(id_of(9)),
+        meta: Default::default(),
+        spec: ClusterSpec::default(),
+        authority: Authority {
+            certificate_pem: ROOT.into(),
+            key_pem: Secret::new("PRIVATE-KEY".into()),
+            worker_token: Secret::new("SWMTKN-1-worker".into()),
+            manager_token: Secret::new("SWMTKN-1-manager".into()),
+        },
+        denied: Default::default(),
+        next_raft_id: 10,
+        address_pools: vec!["10.0.0.0/8".into()],
+        subnet_size: 24,
+        data_path_port: 4789,
+    }
+}
+
+fn node(number: u8, role: Role, hostname: &str, state: NodeState) -> Node {
+    let root = common::engine_api::convert::cluster_to_api(&settings(), false).expect("a root");
+    let bytes = |text: &str| {
+        use base64::Engine;
+        base64::engine::general_purpose::STANDARD.decode(text).expect("base64")
+    };
+    Node {
+        id: NodeId(id_of(number)),
+        meta: Default::default(),
+        spec: NodeSpec { role, ..NodeSpec::default() },
+        role,
+        description: Some(NodeDescription {
+            hostname: hostname.into(),
+            platform: Platform { architecture: "x86_64".into(), os: "linux".into() },
+            resources: Resources { nano_cpus: 2_000_000_000, memory_bytes: 1 << 30 },
+            engine: EngineDescription {
+                version: "20.10".into(),
+                labels: [("disk".into(), "ssd".into())].into(),
+                plugins: vec![("Volume".into(), "local".into())],
+            },
+            tls: TlsInfo {
+                trust_root_pem: ROOT.into(),
+                issuer_subject: bytes(&root.tls_info.cert_issuer_subject),
+                issuer_public_key: bytes(&root.tls_info.cert_issuer_public_key),
+            },
+            runtimes: vec!["process".into()],
+        }),
+        status: NodeStatus { state, addr: format!("10.0.0.{number}"), ..NodeStatus::default() },
+        manager: (role == Role::Manager)
+            .then(|| ManagerRecord { raft_id: number.into(), addr: format!("10.0.0.{number}:2377") }),
+    }
+}
