@@ -16,6 +16,12 @@ pub const STATE_FILE_BYTES_MAX: usize = 1 << 20;
 pub const PROPOSAL_CHANGES_MAX: usize = 200;
 /// Encoded size of one proposal.
 pub const PROPOSAL_BYTES_MAX: usize = 3 << 19;
+/// Nodes of one `swarm lab`.
+pub const LAB_NODES_MAX: usize = 50;
+/// How long a lab's daemon may take to answer, and all of its nodes to be ready.
+pub const LAB_START_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long a lab's daemon may take to end when told to.
+pub const LAB_STOP_TIME_MAX: Duration = Duration::from_secs(15);
 /// Changes the feed keeps for readers that lag.
 pub const FEED_CHANGES_MAX: usize = 16_384;
 /// One chunk of a snapshot in a file and on the wire.
