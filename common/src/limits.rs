@@ -56,6 +56,8 @@ pub const API_HEAD_BYTES_MAX: usize = 256 << 10;
 pub const API_HEAD_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long a client may take to send the body of a request for cluster objects.
 pub const API_BODY_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long a client may read nothing of an answer about the cluster.
+pub const API_WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 /// A request body up to this size takes no slot; a larger one takes one of `API_LARGE_BODIES_MAX`.
 pub const API_SMALL_BODY_BYTES_MAX: usize = 64 << 10;
 /// Larger request bodies held at a time.

@@ -1,11 +1,14 @@
 //! One request and its answer: bodies read with bounds, answers built one way.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use common::engine_api::{ErrorBody, Object};
 use common::limits::{API_BODY_BYTES_MAX, API_BODY_TIME_MAX, API_SMALL_BODY_BYTES_MAX};
+use futures_util::stream::{self, StreamExt};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Empty, Full};
-use hyper::body::Body as _;
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use hyper::body::{Body as _, Frame};
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
@@ -19,6 +22,9 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// A body in either direction, read as it comes.
 pub type Body = BoxBody<Bytes, BoxError>;
 pub type Answer = Result<Response<Body>, ApiError>;
+
+/// Items of a list that are written at once.
+const LIST_PIECE_ITEMS: usize = 64;
 
 /// A request for an object of the cluster.
 pub(super) struct Call {
@@ -100,6 +106,34 @@ fn json_with_status<T: Serialize>(status: StatusCode, value: &T) -> Answer {
     Ok(response)
 }
 
+/// A list, written as the client reads it: a client that does not read holds ids, not megabytes of JSON.
+pub(super) fn json_list<T, U>(
+    items: Vec<Arc<T>>,
+    shown: impl Fn(&T) -> U + Send + Sync + 'static,
+) -> Response<Body>
+where
+    T: Send + Sync + 'static,
+    U: Serialize,
+{
+    // One piece more than there are items: the end.
+    let pieces = items.len().div_ceil(LIST_PIECE_ITEMS) + 1;
+    let body = stream::iter(0..pieces).map(move |piece| -> Result<_, BoxError> {
+        let start = piece * LIST_PIECE_ITEMS;
+        let mut bytes = Vec::new();
+        for (offset, item) in items.iter().skip(start).take(LIST_PIECE_ITEMS).enumerate() {
+            bytes.push(if start + offset == 0 { b'[' } else { b',' });
+            serde_json::to_writer(&mut bytes, &shown(item))?;
+        }
+        if start >= items.len() {
+            bytes.extend_from_slice(if items.is_empty() { b"[]\n" } else { b"]\n" });
+        }
+        Ok(Frame::data(Bytes::from(bytes)))
+    });
+    let mut response = Response::new(BodyExt::boxed(StreamBody::new(body)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
 pub(super) fn plain(text: &'static str) -> Response<Body> {
     let mut response = Response::new(full_body(text));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -116,4 +150,19 @@ pub(super) fn error(error: ApiError) -> Response<Body> {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_list_in_pieces_is_one_document() {
+        for count in [0, 1, 63, 64, 65, 1_000] {
+            let items: Vec<Arc<u32>> = (0..count).map(Arc::new).collect();
+            let body = json_list(items, |item| item * 2).into_body().collect().await.expect("a body");
+            let read: Vec<u32> = serde_json::from_slice(&body.to_bytes()).expect("JSON");
+            assert_eq!(read, (0..count).map(|item| item * 2).collect::<Vec<_>>(), "{count}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //! Parses, asks the cluster through `Control` or this node through `Host`, converts, answers. Decides nothing
 //! about the cluster but what a request may ask for. What is not the cluster's goes to the node's Docker Engine.
 //!
-//! - `host`: what the daemon implements. `serve`: sockets and their bounds. `route`: which path is whose.
+//! - `host`: what the daemon implements. `serve`, `patience`: sockets and their bounds. `route`: which path is whose.
 //! - `swarm`, `nodes`, `lists`, `system`, `extras`: answers. `rules`, `requests`: what may be asked, pure.
 //! - `engine`: the Docker Engine behind us, streamed through.
 //! - `target`, `filter`, `exchange`, `error`: reading requests, writing answers.
@@ -17,6 +17,7 @@ mod filter;
 pub mod host;
 mod lists;
 mod nodes;
+mod patience;
 mod requests;
 mod route;
 mod rules;

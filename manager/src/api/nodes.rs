@@ -25,14 +25,9 @@ pub(super) async fn list(edge: &Edge, call: &Call) -> Answer {
     filters.check_words("role", &["worker", "manager"])?;
     filters.check_words("membership", &["accepted", "pending"])?;
     let view = View::of(&*edge.host, &call.query).await?;
-    let nodes: Vec<ApiNode> = view
-        .tables
-        .nodes
-        .iter()
-        .filter(|node| matches(&filters, node))
-        .map(|node| shown(node, &*view.control))
-        .collect();
-    Ok(view.mark(exchange::json(&nodes)?))
+    let nodes = view.tables.nodes.iter().filter(|node| matches(&filters, node)).cloned().collect();
+    let control = view.control.clone();
+    Ok(view.mark(exchange::json_list(nodes, move |node| shown(node, &*control))))
 }
 
 pub(super) async fn inspect(edge: &Edge, call: &Call, name: &str) -> Answer {

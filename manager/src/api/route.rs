@@ -63,6 +63,7 @@ impl Edge {
         let first = target.segments[0].as_str();
         let ours = matches!(first, "_ping" | "info" | "nodes" | "swarm" | "version")
             || KINDS.iter().any(|kind| kind.path == first);
+        slot.endless.set(!ours);
         if ours {
             self.ours(target, request).await
         } else {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use common::limits::{
     API_CONNECTIONS_MAX, API_HEAD_BYTES_MAX, API_HEAD_TIME_MAX, API_REFUSALS_MAX, API_STOP_TIME_MAX,
+    API_WRITE_STALL_MAX,
 };
 use common::report::Report;
 use common::shutdown::Tasks;
@@ -24,10 +25,16 @@ use super::engine::EngineSettings;
 use super::error::ApiError;
 use super::exchange::{self, Body};
 use super::host::Host;
+use super::patience::{Endless, Patient};
 use super::route::Edge;
 
 /// A place among the connections served at a time. An upgraded connection keeps it until it ends.
-pub(super) type Slot = Arc<OwnedSemaphorePermit>;
+#[derive(Clone)]
+pub(super) struct Slot {
+    _place: Arc<OwnedSemaphorePermit>,
+    /// Set when an answer of the engine's goes out here.
+    pub endless: Endless,
+}
 
 /// Serves the API until `tasks` stops. A socket that cannot accept for a moment is tried again.
 pub async fn serve(listener: UnixListener, host: Arc<dyn Host>, engine: EngineSettings, tasks: Tasks) {
@@ -52,7 +59,8 @@ pub async fn serve(listener: UnixListener, host: Arc<dyn Host>, engine: EngineSe
             },
         };
         if let Ok(permit) = slots.clone().try_acquire_owned() {
-            tasks.spawn(connection(stream, edge.clone(), Arc::new(permit), tasks.clone()));
+            let slot = Slot { _place: Arc::new(permit), endless: Endless::default() };
+            tasks.spawn(connection(stream, edge.clone(), slot, tasks.clone()));
         } else if let Ok(permit) = refusals.clone().try_acquire_owned() {
             warn!(connections = API_CONNECTIONS_MAX, "API connection refused");
             tasks.spawn_until_stopped(refuse(stream, permit));
@@ -61,6 +69,7 @@ pub async fn serve(listener: UnixListener, host: Arc<dyn Host>, engine: EngineSe
 }
 
 async fn connection(stream: UnixStream, edge: Arc<Edge>, slot: Slot, tasks: Tasks) {
+    let stream = Patient::new(stream, API_WRITE_STALL_MAX, slot.endless.clone());
     let service = service_fn(move |request: Request<Incoming>| {
         let (edge, slot) = (edge.clone(), slot.clone());
         async move {

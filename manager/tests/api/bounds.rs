@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use common::limits::{API_BODY_BYTES_MAX, API_CONNECTIONS_MAX, API_LARGE_BODIES_MAX};
+use common::limits::{API_BODY_BYTES_MAX, API_CONNECTIONS_MAX, API_LARGE_BODIES_MAX, API_WRITE_STALL_MAX};
+use common::object::{NodeState, Role};
 use proptest::prelude::*;
 use tokio::io::AsyncWriteExt;
 
@@ -106,6 +107,21 @@ async fn a_client_that_stalls_is_let_go() {
     let answer = api.raw(body, "within").await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(answer.contains("the request body did not arrive within 10 s"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_is_let_go() {
+    let cluster = FakeCluster::new();
+    for number in 2..=127 {
+        cluster.add(number, Role::Worker, &"long-name".repeat(2_000), NodeState::Ready);
+    }
+    let api = Api::new(FakeHost::manager(&cluster));
+    let mut stream = api.connect().await;
+    stream.write_all(b"GET /nodes HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
+    tokio::time::sleep(API_WRITE_STALL_MAX + Duration::from_secs(5)).await;
+    // What fitted into the socket is there, the end is not.
+    assert!(!read_until(&mut stream, "").await.contains("0\r\n\r\n"));
+    assert_eq!(api.get("/nodes").await.json().as_array().map(Vec::len), Some(127));
 }
 
 #[tokio::test]

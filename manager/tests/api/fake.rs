@@ -246,8 +246,9 @@ impl Host for FakeHost {
     }
 }
 
-/// Node 1, 2, … with ids that start apart.
+/// Node 1, 2, … up to 127, with ids that start apart.
 pub fn id_of(number: u8) -> u128 {
+    assert!(number < 128, "the top bit is the same in all ids");
     (u128::from(number) << 120) | (1 << 127)
 }
 
