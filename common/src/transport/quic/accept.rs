@@ -41,11 +41,13 @@ pub(super) async fn accept(shared: Arc<Shared>) {
         }
         let (task, strangers) = (shared.clone(), strangers.clone());
         shared.tasks.spawn_until_stopped(async move {
+            // From here on the caller is shown the certificate of this moment.
+            let epoch = task.peers().epoch();
             let Ok(connecting) = incoming.accept() else { return };
             let handshake = timeout(HANDSHAKE_ACCEPT_TIME_MAX, connecting).await;
             drop(place);
             match handshake {
-                Ok(Ok(connection)) => admit(task, connection, &strangers, ip).await,
+                Ok(Ok(connection)) => admit(task, connection, epoch, &strangers, ip).await,
                 Ok(Err(error)) => debug!(%ip, %error, "handshake failed"),
                 Err(_) => debug!(%ip, "handshake took too long"),
             }
@@ -53,9 +55,15 @@ pub(super) async fn accept(shared: Arc<Shared>) {
     }
 }
 
-async fn admit(shared: Arc<Shared>, connection: quinn::Connection, strangers: &Arc<Places>, ip: IpAddr) {
+async fn admit(
+    shared: Arc<Shared>,
+    connection: quinn::Connection,
+    epoch: u64,
+    strangers: &Arc<Places>,
+    ip: IpAddr,
+) {
     match tls::protocol(&connection) {
-        Some(Protocol::Member(lane)) => match admit_member(&shared, &connection, lane).await {
+        Some(Protocol::Member(lane)) => match admit_member(&shared, &connection, lane, epoch).await {
             Ok(link) => super::serve(shared, link).await,
             Err(close) => {
                 debug!(%ip, reason = close.text(), "connection refused");
@@ -74,8 +82,8 @@ async fn admit_member(
     shared: &Arc<Shared>,
     connection: &quinn::Connection,
     lane: Lane,
+    epoch: u64,
 ) -> Result<Arc<Link>, Close> {
-    let epoch = shared.peers().epoch();
     let facts = tls::peer_certificate(connection)?;
     let (own, cluster) = shared.own();
     if facts.cluster != cluster {

@@ -4,8 +4,9 @@
 //! - `dial`, `accept`: the two ways to a connection; `link`: one connection; `peers`: which one is used.
 //! - `join`: what a node says before it has a certificate.
 //!
-//! Nothing is sent on a connection that nobody uses: it ends by itself after ten seconds. While a stream is open and
-//! nothing comes in, a probe goes out every second or two, so a quiet stream lives as long as the peer does.
+//! Nothing is sent on a connection that nobody uses: it ends by itself after `idle_time_max`. While a stream is open
+//! and nothing comes in, a probe goes out every second or two, so a quiet stream lives as long as the peer does, and
+//! not much longer.
 
 mod accept;
 mod close;
@@ -64,6 +65,8 @@ pub struct QuicSettings {
     pub handshake_time_max: Duration,
     /// A peer that somebody suspects has this long for any sign of life.
     pub suspect_silence: Duration,
+    /// A connection that nobody uses goes away after this time; the smaller of both ends' counts.
+    pub idle_time_max: Duration,
 }
 
 impl QuicSettings {
@@ -73,6 +76,7 @@ impl QuicSettings {
             listen,
             handshake_time_max: Duration::from_secs(1),
             suspect_silence: Duration::from_millis(300),
+            idle_time_max: Duration::from_secs(10),
         }
     }
 }
@@ -124,7 +128,7 @@ impl QuicTransport {
         tasks: &Tasks,
         clock: Arc<dyn Clock>,
     ) -> Result<(Arc<Self>, Arrivals), QuicError> {
-        let configs = Configs::new(&identity, clock.clone())?;
+        let configs = Configs::new(&identity, clock.clone(), settings.idle_time_max)?;
         let faults = Faults::default();
         let endpoint = endpoint(settings.listen, &identity, configs.server.clone(), faults.clone())?;
         let listen = |source| QuicError::Listen { addr: settings.listen, source };
@@ -158,7 +162,8 @@ impl QuicTransport {
 
     /// From now on shows this certificate. Connections stay, unless it says something else of who we are.
     pub fn set_identity(&self, identity: NodeIdentity) -> Result<(), QuicError> {
-        let configs = Configs::new(&identity, self.shared.clock.clone())?;
+        let idle = self.shared.settings.idle_time_max;
+        let configs = Configs::new(&identity, self.shared.clock.clone(), idle)?;
         let who = |identity: &NodeIdentity| (identity.node, identity.cluster, identity.role);
         let changed = {
             let mut current = self.shared.current.write().expect("no holder panics");
@@ -208,6 +213,9 @@ impl Transport for QuicTransport {
     fn datagram(&self, peer: Peer, payload: Bytes) {
         if payload.len() > GOSSIP_DATAGRAM_BYTES_MAX {
             debug!(node.id = %peer.node, bytes = payload.len(), "datagram too large, dropped");
+            return;
+        }
+        if peer.node == self.shared.own().0 {
             return;
         }
         let mut peers = self.shared.peers();

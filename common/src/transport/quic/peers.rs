@@ -29,7 +29,7 @@ const SURPLUS_UNUSED: Duration = Duration::from_secs(1);
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_millis(300);
 /// A link that was sent to and is silent this long is closed even when nobody suspects it.
-const SILENCE_MAX: Duration = Duration::from_secs(5);
+const SILENCE_MAX: Duration = Duration::from_secs(3);
 
 #[derive(Default)]
 pub(super) struct Peers {

@@ -15,18 +15,27 @@ const DISCARDS_MAX: usize = 32;
 
 /// A handle to the faults of one transport, for tests and for `swarm lab cut`.
 #[derive(Clone, Debug, Default)]
-pub struct Faults {
-    cut: Arc<AtomicBool>,
+pub struct Faults(Arc<Cuts>);
+
+#[derive(Debug, Default)]
+struct Cuts {
+    incoming: AtomicBool,
+    outgoing: AtomicBool,
 }
 
 impl Faults {
     /// Drops all packets in both directions until it is called with false.
     pub fn cut_all(&self, cut: bool) {
-        self.cut.store(cut, Ordering::Relaxed);
+        self.cut_incoming(cut);
+        self.cut_outgoing(cut);
     }
 
-    pub fn is_cut(&self) -> bool {
-        self.cut.load(Ordering::Relaxed)
+    pub fn cut_incoming(&self, cut: bool) {
+        self.0.incoming.store(cut, Ordering::Relaxed);
+    }
+
+    pub fn cut_outgoing(&self, cut: bool) {
+        self.0.outgoing.store(cut, Ordering::Relaxed);
     }
 }
 
@@ -42,7 +51,7 @@ impl AsyncUdpSocket for FaultySocket {
     }
 
     fn try_send(&self, transmit: &Transmit) -> io::Result<()> {
-        if self.faults.is_cut() {
+        if self.faults.0.outgoing.load(Ordering::Relaxed) {
             return Ok(());
         }
         self.socket.try_send(transmit)
@@ -56,7 +65,7 @@ impl AsyncUdpSocket for FaultySocket {
     ) -> Poll<io::Result<usize>> {
         for _ in 0..DISCARDS_MAX {
             let received = ready!(self.socket.poll_recv(context, buffers, meta))?;
-            if !self.faults.is_cut() {
+            if !self.faults.0.incoming.load(Ordering::Relaxed) {
                 return Poll::Ready(Ok(received));
             }
         }

@@ -34,9 +34,8 @@ const JOIN: &[u8] = b"swarm-join/1";
 /// What stands after the node's id in the name that is asked for. A name of digits alone would not be one.
 const NAME_SUFFIX: &str = ".swarm";
 
-/// A connection that is not used for this long goes away without a word, on both sides. Users of a long-lived
-/// stream send on it more often, or the transport's own probe keeps it.
-const IDLE_TIME: Duration = Duration::from_secs(10);
+/// How long a connection to a manager may be silent while a new node waits for its certificate.
+const JOIN_CLIENT_IDLE: Duration = Duration::from_secs(30);
 /// Assumed until measured; three times this is when a lost first packet is sent again.
 const INITIAL_ROUND_TRIP: Duration = Duration::from_millis(50);
 
@@ -64,12 +63,12 @@ pub(super) struct Configs {
 }
 
 impl Configs {
-    pub fn new(identity: &NodeIdentity, clock: Arc<dyn Clock>) -> Result<Self, TlsError> {
+    pub fn new(identity: &NodeIdentity, clock: Arc<dyn Clock>, idle: Duration) -> Result<Self, TlsError> {
         let failed = |reason: String| TlsError { node: identity.node, reason };
         Ok(Self {
-            server: server(identity, clock.clone()).map_err(failed)?,
-            control: member_client(identity, CONTROL, clock.clone()).map_err(failed)?,
-            bulk: member_client(identity, BULK, clock).map_err(failed)?,
+            server: server(identity, clock.clone(), idle).map_err(failed)?,
+            control: member_client(identity, CONTROL, clock.clone(), idle).map_err(failed)?,
+            bulk: member_client(identity, BULK, clock, idle).map_err(failed)?,
         })
     }
 
@@ -126,13 +125,17 @@ pub(super) fn join_client(roots: Option<RootCertStore>) -> Result<quinn::ClientC
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
-    client(&mut tls, JOIN)
+    client(&mut tls, JOIN, JOIN_CLIENT_IDLE)
 }
 
 /// The name under which managers answer a new node.
 pub(super) const MANAGER_NAME: &str = MANAGER_UNIT;
 
-fn server(identity: &NodeIdentity, clock: Arc<dyn Clock>) -> Result<quinn::ServerConfig, String> {
+fn server(
+    identity: &NodeIdentity,
+    clock: Arc<dyn Clock>,
+    idle: Duration,
+) -> Result<quinn::ServerConfig, String> {
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(identity.roots()), provider())
         .allow_unauthenticated()
         .build()
@@ -149,7 +152,7 @@ fn server(identity: &NodeIdentity, clock: Arc<dyn Clock>) -> Result<quinn::Serve
     let crypto = QuicServerConfig::try_from(tls).map_err(|error| error.to_string())?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     // Until the handshake is over nobody knows who is calling, so everybody begins with the limits of a stranger.
-    let mut limits = limits();
+    let mut limits = limits(idle)?;
     limits.max_concurrent_bidi_streams(JOIN_STREAMS_MAX.into());
     limits.max_concurrent_uni_streams(VarInt::from_u32(0));
     limits.receive_window(JOIN_WINDOW_BYTES.into());
@@ -164,6 +167,7 @@ fn member_client(
     identity: &NodeIdentity,
     protocol: &[u8],
     clock: Arc<dyn Clock>,
+    idle: Duration,
 ) -> Result<quinn::ClientConfig, String> {
     let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(identity.roots()), provider())
         .build()
@@ -175,15 +179,19 @@ fn member_client(
         .with_custom_certificate_verifier(Arc::new(NodeVerifier { chain, cluster: identity.cluster }))
         .with_client_auth_cert(identity.chain().to_vec(), identity.key().to_tls())
         .map_err(|error| error.to_string())?;
-    client(&mut tls, protocol)
+    client(&mut tls, protocol, idle)
 }
 
-fn client(tls: &mut rustls::ClientConfig, protocol: &[u8]) -> Result<quinn::ClientConfig, String> {
+fn client(
+    tls: &mut rustls::ClientConfig,
+    protocol: &[u8],
+    idle: Duration,
+) -> Result<quinn::ClientConfig, String> {
     tls.alpn_protocols = vec![protocol.to_vec()];
     tls.resumption = Resumption::disabled();
     let crypto = QuicClientConfig::try_from(tls.clone()).map_err(|error| error.to_string())?;
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-    let mut limits = limits();
+    let mut limits = limits(idle)?;
     limits.max_concurrent_bidi_streams(STREAMS_PER_CONNECTION_MAX.into());
     limits.max_concurrent_uni_streams(VarInt::from_u32(1)); // the word that we are let in
     limits.receive_window(CONNECTION_WINDOW_BYTES.into());
@@ -191,15 +199,16 @@ fn client(tls: &mut rustls::ClientConfig, protocol: &[u8]) -> Result<quinn::Clie
     Ok(config)
 }
 
-fn limits() -> TransportConfig {
+fn limits(idle: Duration) -> Result<TransportConfig, String> {
     let mut config = TransportConfig::default();
-    config.max_idle_timeout(Some(IdleTimeout::try_from(IDLE_TIME).expect("ten seconds are a valid time")));
+    let idle = IdleTimeout::try_from(idle).map_err(|_| format!("{idle:?} is no time to be idle"))?;
+    config.max_idle_timeout(Some(idle));
     config.initial_rtt(INITIAL_ROUND_TRIP);
     config.stream_receive_window(STREAM_WINDOW_BYTES.into());
     config.send_window(SEND_WINDOW_BYTES);
     config.datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BUFFER_BYTES));
     config.datagram_send_buffer_size(DATAGRAM_SEND_BUFFER_BYTES);
-    config
+    Ok(config)
 }
 
 /// One provider, named everywhere: rustls' idea of a process-wide default panics when two are compiled in.
@@ -337,7 +346,7 @@ pub(super) mod tests {
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_client_auth_cert(identity.chain().to_vec(), identity.key().to_tls())
             .unwrap();
-        client(&mut tls, CONTROL).unwrap()
+        client(&mut tls, CONTROL, JOIN_CLIENT_IDLE).unwrap()
     }
 
     /// Somebody who asks for a member's protocol and has no certificate.
@@ -348,6 +357,6 @@ pub(super) mod tests {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Unchecked(provider())))
             .with_no_client_auth();
-        client(&mut tls, BULK).unwrap()
+        client(&mut tls, BULK, JOIN_CLIENT_IDLE).unwrap()
     }
 }

@@ -1,6 +1,9 @@
 //! What comes from nodes and strangers that do not follow the rules, and that it hurts nobody else.
 
+use super::super::socket::FaultySocket;
+use super::super::tls;
 use super::*;
+use crate::limits::{HANDSHAKES_PER_ADDRESS_MAX, JOIN_CONNECTIONS_MAX};
 use crate::random::{Random, SeededRandom};
 
 #[tokio::test]
@@ -127,4 +130,40 @@ async fn datagrams_that_nobody_takes_are_dropped() {
     a.ask(&b).await.unwrap();
     a.stop().await;
     b.stop().await;
+}
+
+#[tokio::test]
+async fn handshakes_that_are_never_finished_keep_nobody_out_for_long() {
+    let root = authority();
+    let at = |addr: &str| addr.parse::<SocketAddr>().unwrap();
+    let manager = Node::start(identity(&root, 10, Role::Manager));
+    // Somebody who begins and never listens for the answer.
+    let socket = TokioRuntime.wrap_udp_socket(UdpSocket::bind("127.0.0.3:0").unwrap()).unwrap();
+    let faults = Faults::default();
+    let deaf = Arc::new(FaultySocket { socket, faults: faults.clone() });
+    let config = quinn::EndpointConfig::default();
+    let endpoint =
+        quinn::Endpoint::new_with_abstract_socket(config, None, deaf, Arc::new(TokioRuntime)).unwrap();
+    faults.cut_incoming(true);
+    let begun: Vec<_> = (0..HANDSHAKES_PER_ADDRESS_MAX * 2)
+        .map(|_| {
+            let config = tls::join_client(None).unwrap();
+            endpoint.connect_with(config, manager.peer.addr, tls::MANAGER_NAME).unwrap()
+        })
+        .collect();
+    let stats = || manager.transport.shared.endpoint.stats();
+    until("all places of that address to be taken", || async { stats().ignored_handshakes > 0 }).await;
+    assert!(stats().accepted_handshakes <= HANDSHAKES_PER_ADDRESS_MAX as u64);
+    const { assert!(HANDSHAKES_PER_ADDRESS_MAX > JOIN_CONNECTIONS_MAX) };
+    // Others come in; and from the same address too, when the unfinished ones have had their time.
+    let elsewhere =
+        Node::start_at(at("127.0.0.2:0"), identity(&root, 20, Role::Worker), Arc::new(SystemClock));
+    elsewhere.ask(&manager).await.unwrap();
+    drop(begun);
+    let neighbour =
+        Node::start_at(at("127.0.0.3:0"), identity(&root, 30, Role::Worker), Arc::new(SystemClock));
+    neighbour.reach(&manager).await;
+    for node in [manager, elsewhere, neighbour] {
+        node.stop().await;
+    }
 }

@@ -19,11 +19,11 @@ struct Manager {
 }
 
 impl Manager {
-    fn start(listen: &str, role: Role) -> Self {
+    fn start(listen: SocketAddr, role: Role) -> Self {
         let root = Arc::new(authority());
         let tasks = Tasks::new();
         let (transport, arrivals) = QuicTransport::start(
-            QuicSettings::new(listen.parse().unwrap()),
+            QuicSettings::new(listen),
             identity(&root, 10, role),
             &tasks,
             Arc::new(SystemClock),
@@ -96,7 +96,7 @@ fn certificate_request(key: &NodeKey) -> CertificateRequest {
 
 #[tokio::test]
 async fn a_new_node_gets_its_certificate_and_becomes_a_member() {
-    for listen in ["127.0.0.1:0", "[::1]:0"] {
+    for listen in loopbacks() {
         let manager = Manager::start(listen, Role::Manager);
         let root_pem = join::fetch_root(manager.addr(), manager.token().digest()).await.unwrap();
         assert_eq!(root_pem, manager.root.certificate_pem());
@@ -112,7 +112,7 @@ async fn a_new_node_gets_its_certificate_and_becomes_a_member() {
 #[tokio::test]
 async fn the_root_of_another_cluster_is_noticed_before_anything_is_sent() {
     let (manager, other) =
-        (Manager::start("127.0.0.1:0", Role::Manager), Manager::start("127.0.0.1:0", Role::Manager));
+        (Manager::start(loopbacks()[0], Role::Manager), Manager::start(loopbacks()[0], Role::Manager));
     let error = join::fetch_root(manager.addr(), other.token().digest()).await.unwrap_err();
     let hex = crate::identity::token::to_hex(&other.token().digest());
     assert_eq!(error.to_string(), format!("remote CA does not match fingerprint. Expected: {hex}"));
@@ -125,7 +125,7 @@ async fn the_root_of_another_cluster_is_noticed_before_anything_is_sent() {
 
 #[tokio::test]
 async fn a_worker_cannot_pass_for_a_manager() {
-    let worker = Manager::start("127.0.0.1:0", Role::Worker);
+    let worker = Manager::start(loopbacks()[0], Role::Worker);
     let request = certificate_request(&NodeKey::generate().unwrap());
     let error = join::request(worker.addr(), worker.root.certificate_pem(), request).await.unwrap_err();
     assert!(matches!(error, join::JoinError::NotTrusted { .. }), "{error}");
@@ -149,7 +149,7 @@ async fn stranger(manager: &Manager) -> (quinn::Endpoint, quinn::Connection) {
 
 #[tokio::test]
 async fn a_stranger_opens_nothing_but_join_streams_and_few_of_them() {
-    let manager = Manager::start("127.0.0.1:0", Role::Manager);
+    let manager = Manager::start(loopbacks()[0], Role::Manager);
     let (_endpoint, connection) = stranger(&manager).await;
     for kind in StreamKind::ALL.into_iter().filter(|kind| *kind != StreamKind::Join).take(3) {
         let (mut send, mut recv) = connection.open_bi().await.unwrap();
@@ -183,7 +183,7 @@ async fn a_stranger_opens_nothing_but_join_streams_and_few_of_them() {
 
 #[tokio::test]
 async fn strangers_are_few_and_members_come_in_all_the_same() {
-    let manager = Manager::start("127.0.0.1:0", Role::Manager);
+    let manager = Manager::start(loopbacks()[0], Role::Manager);
     const { assert!(JOIN_CONNECTIONS_PER_ADDRESS_MAX < JOIN_CONNECTIONS_MAX) };
     let mut held = Vec::new();
     for _ in 0..JOIN_CONNECTIONS_PER_ADDRESS_MAX {
@@ -209,7 +209,7 @@ async fn strangers_are_few_and_members_come_in_all_the_same() {
 
 #[tokio::test]
 async fn a_certificate_is_needed_to_speak_as_a_member() {
-    let manager = Manager::start("127.0.0.1:0", Role::Manager);
+    let manager = Manager::start(loopbacks()[0], Role::Manager);
     let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
     let config = tls::tests::anonymous_member();
     let connection = endpoint.connect_with(config, manager.addr(), tls::MANAGER_NAME).unwrap().await.unwrap();

@@ -164,14 +164,41 @@ async fn a_dead_peer_costs_few_handshakes() {
 }
 
 #[tokio::test]
-async fn a_quiet_stream_keeps_its_connection() {
-    let (_root, a, b) = trio();
+async fn a_quiet_stream_keeps_its_connection_and_an_unused_one_goes() {
+    let root = authority();
+    let idle_time_max = Duration::from_secs(4);
+    let node = |id| {
+        let settings = QuicSettings { idle_time_max, ..QuicSettings::new(loopbacks()[0]) };
+        Node::start_with(settings, identity(&root, id, Role::Manager), Arc::new(SystemClock))
+    };
+    let (a, b) = (node(10), node(20));
     let mut stream = a.transport.open(b.peer, StreamKind::Session).await.unwrap();
     say(&mut stream, b"first").await.unwrap();
-    sleep(Duration::from_secs(12)).await; // longer than a connection without stream would live
+    let connection = a.connection(&b).unwrap();
+    let start = Instant::now();
+    until("more time than an unused connection has", || async { start.elapsed() > idle_time_max * 3 / 2 })
+        .await;
+    assert_eq!(connection.close_reason(), None);
     say(&mut stream, b"second").await.unwrap();
     drop(stream);
     until("the unused connection to go", || async { a.connections(&b) == 0 && b.connections(&a) == 0 }).await;
+    assert_eq!(connection.close_reason(), Some(quinn::ConnectionError::TimedOut));
+    a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test]
+async fn a_silent_peer_is_given_up_even_when_nobody_suspects_it() {
+    let (_root, a, b) = trio();
+    let mut stream = a.transport.open(b.peer, StreamKind::Session).await.unwrap();
+    say(&mut stream, b"hello").await.unwrap();
+    b.transport.faults().cut_all(true);
+    let start = Instant::now();
+    // Reading alone: what goes out is the transport's own question.
+    let ended = timeout(PATIENCE, stream.recv.read_u8()).await.expect("the stream ends");
+    assert!(ended.is_err());
+    println!("silence noticed after {:?}", start.elapsed());
+    assert_eq!(a.connections(&b), 0);
     a.stop().await;
     b.stop().await;
 }
