@@ -7,19 +7,16 @@ use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, Range, RangeBounds};
-use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
 
 use common::limits::{LOG_MEMORY_BYTES_MAX, LOG_QUEUE_OPERATIONS_MAX, LOG_READ_BYTES_MAX};
 use common::report::Report;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
-use redb::StorageBackend;
 use tokio::sync::{mpsc, oneshot};
 
 use super::failure::Failure;
-use super::log_file::{LogFile, LogFileError, Marks, Owner, Write};
+use super::log_file::{LogFile, LogFileError, Marks};
 use super::log_writer::{Operation, SharedFile, Writer, closed};
-use super::seal::Sealer;
 use super::types::{Entry, LogId, TypeConfig, Vote, entry_bytes};
 
 /// A handle to the log; clones are handles to the same one.
@@ -48,25 +45,9 @@ pub struct Index {
 }
 
 impl LogStore {
-    /// Opens the log, checks every record of it, and starts its writer. May block on the disk.
-    ///
-    /// A log without owner becomes `owner`'s. The log's owner is returned; whether it fits is for the caller.
-    pub fn open(
-        path: &Path,
-        backend: impl StorageBackend,
-        sealer: Arc<Sealer>,
-        owner: Owner,
-        failure: Failure,
-    ) -> Result<(Self, Owner), LogFileError> {
-        let file = LogFile::open(path, backend, sealer)?;
+    /// Checks every record of the log and starts its writer. May block on the disk.
+    pub fn new(file: LogFile, failure: Failure) -> Result<Self, LogFileError> {
         let marks = file.marks()?;
-        let found = match marks.owner {
-            Some(found) => found,
-            None => {
-                file.commit(&[Write::Owner(owner)])?;
-                owner
-            }
-        };
         let committed = marks.committed;
         let index = Index::load(&file, marks)?;
         let durable_next = index.flushed_next;
@@ -85,7 +66,7 @@ impl LogStore {
             .name("raft-log".into())
             .spawn(move || writer.run())
             .expect("the system has a thread for the raft log");
-        Ok((Self { index, file, operations, failure }, found))
+        Ok(Self { index, file, operations, failure })
     }
 
     /// Writes what is waiting and closes the file. Every handle is of no use afterwards.

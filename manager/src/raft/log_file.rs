@@ -132,6 +132,14 @@ impl LogFile {
         Ok(file)
     }
 
+    /// Whose log it is; `owner`'s from now on where it was nobody's.
+    pub fn owner_or(&self, owner: Owner) -> Result<Owner, LogFileError> {
+        match self.marks()?.owner {
+            Some(found) => Ok(found),
+            None => self.commit(&[Write::Owner(owner)]).map(|()| owner),
+        }
+    }
+
     /// Does all of `writes` or none. When it returns, they are on disk.
     pub fn commit(&self, writes: &[Write]) -> Result<(), LogFileError> {
         self.transact("write", |entries, marks| {
@@ -227,10 +235,6 @@ impl LogFile {
             }
             Ok(())
         })
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     pub fn inconsistent(&self, what: String) -> LogFileError {

@@ -100,6 +100,10 @@ impl ChunkWriter {
         Ok(writer)
     }
 
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Writes the last chunk; when it returns, all of the file is on disk.
     pub fn finish(mut self) -> Result<(), SnapshotError> {
         let last = std::mem::take(&mut self.pending);
@@ -184,10 +188,6 @@ impl ChunkReader {
 
     pub fn meta(&self) -> &SnapshotMeta {
         &self.meta
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// The next chunk of the tables' stream; none after the last.

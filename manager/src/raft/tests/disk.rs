@@ -12,7 +12,7 @@ use redb::backends::FileBackend;
 
 use crate::raft::failure::Failure;
 use crate::raft::log::LogStore;
-use crate::raft::log_file::{LogFileError, Owner, file_backend};
+use crate::raft::log_file::{LogFile, LogFileError, Owner, file_backend};
 use crate::raft::seal::Sealer;
 
 pub const OWNER: Owner = Owner { cluster: ClusterId(5), raft_id: 1 };
@@ -21,16 +21,16 @@ pub const KEY: [u8; 32] = [1; 32];
 pub fn open_log(folder: &Path, failure: Failure) -> Result<LogStore, LogFileError> {
     let path = folder.join("log");
     let backend = file_backend(&path)?;
-    Ok(LogStore::open(&path, backend, Arc::new(Sealer::new(&KEY)), OWNER, failure)?.0)
+    LogStore::new(LogFile::open(&path, backend, Arc::new(Sealer::new(&KEY)))?, failure)
 }
 
 /// A log on a disk whose faults the test decides.
 pub fn open_faulty_log(folder: &Path, failure: Failure) -> (LogStore, Arc<Faults>) {
     let path = folder.join("log");
     let faults = Arc::new(Faults::default());
-    let backend = FaultyDisk { file: file_backend(&path).unwrap(), faults: faults.clone() };
-    let log = LogStore::open(&path, backend, Arc::new(Sealer::new(&KEY)), OWNER, failure).unwrap().0;
-    (log, faults)
+    let backend = FaultyDisk::open(&path, faults.clone()).unwrap();
+    let file = LogFile::open(&path, backend, Arc::new(Sealer::new(&KEY))).unwrap();
+    (LogStore::new(file, failure).unwrap(), faults)
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +50,10 @@ pub struct FaultyDisk {
 }
 
 impl FaultyDisk {
+    pub fn open(path: &Path, faults: Arc<Faults>) -> Result<Self, LogFileError> {
+        Ok(Self { file: file_backend(path)?, faults })
+    }
+
     fn check_space(&self) -> io::Result<()> {
         match self.faults.full.load(Ordering::SeqCst) {
             true => Err(io::Error::new(io::ErrorKind::StorageFull, "no space left on device")),
@@ -110,7 +114,8 @@ impl VolatileDisk {
 
     pub fn open_log(&self, failure: Failure) -> LogStore {
         let path = Path::new("volatile/log");
-        LogStore::open(path, self.clone(), Arc::new(Sealer::new(&KEY)), OWNER, failure).unwrap().0
+        let file = LogFile::open(path, self.clone(), Arc::new(Sealer::new(&KEY))).unwrap();
+        LogStore::new(file, failure).unwrap()
     }
 }
 

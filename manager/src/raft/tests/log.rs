@@ -274,10 +274,13 @@ async fn a_changed_byte_anywhere_loses_no_entry_silently() {
 #[tokio::test]
 async fn another_key_opens_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    open_log(folder.path(), Failure::default()).unwrap().close().await.unwrap();
+    let mut log = open_log(folder.path(), Failure::default()).unwrap();
+    append(&mut log, entries(0..1, 0)).await.unwrap();
+    log.close().await.unwrap();
     let path = folder.path().join("log");
     let sealer = Arc::new(Sealer::new(&[9; 32]));
-    let opened = LogStore::open(&path, file_backend(&path).unwrap(), sealer, OWNER, Failure::default());
+    let file = LogFile::open(&path, file_backend(&path).unwrap(), sealer).unwrap();
+    let opened = LogStore::new(file, Failure::default());
     let error = Report(&opened.err().expect("the key is wrong")).to_string();
     assert!(error.contains("changed or sealed with another data key"), "{error}");
 }

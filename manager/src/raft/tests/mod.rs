@@ -1,8 +1,13 @@
 //! The raft log, the snapshots and whole groups of managers, with disks that fail and members that die.
 
+mod agreement;
 mod disk;
+mod durability;
+mod group;
 mod log;
+mod net;
 mod suite;
+mod wire;
 
 use common::object::cluster::{Authority, Secret};
 use common::object::{Cluster, ClusterId, ClusterSpec, Meta, Node, NodeDescription, NodeId, NodeSpec, Role};
