@@ -7,8 +7,8 @@
 
 pub mod disk;
 pub mod engine_api;
-pub mod identity;
 pub mod gossip;
+pub mod identity;
 pub mod limits;
 pub mod object;
 pub mod random;

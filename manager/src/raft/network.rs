@@ -128,6 +128,9 @@ impl Client {
 
     /// What every failed call ends in, so that one place knows which members do not answer.
     fn unreachable(&self, error: &CallError) -> Unreachable<TypeConfig> {
+        if matches!(error, CallError::Silent(_)) {
+            self.network.transport.suspect(self.member.node);
+        }
         let reason = Report(error).to_string();
         Unreachable::new(&Failed { target: self.target, member: self.member.clone(), reason })
     }

@@ -8,8 +8,7 @@ use common::object::cluster::LivenessPreset;
 use common::time::{Clock, SystemClock};
 
 use super::create_node;
-use super::group::{Group, settled, until};
-use super::net::address_of;
+use super::group::{Group, address_of, settled, until};
 use crate::raft::{ChangeError, ProposeError, RaftRole, SnapshotPolicy, Timing};
 use crate::store::Rejection;
 
@@ -153,7 +152,7 @@ async fn without_a_majority_writes_and_reads_fail_fast_and_then_go_on() {
     group.write(&create_node(0, 0)).await;
     let leader = group.leader().await;
     for raft_id in group.members.keys().copied().filter(|raft_id| *raft_id != leader) {
-        group.net.cut(NodeId(raft_id.into()));
+        group.net.isolate(NodeId(raft_id.into()), true);
     }
     let raft = group.members[&leader].raft.clone();
     let started = SystemClock.monotonic();
@@ -168,9 +167,7 @@ async fn without_a_majority_writes_and_reads_fail_fast_and_then_go_on() {
     .await;
     let second = raft.propose(&create_node(2, 0)).await;
     assert!(matches!(second, Err(ProposeError::NotLeader { .. })), "{second:?}");
-    for raft_id in group.members.keys() {
-        group.net.heal(NodeId((*raft_id).into()));
-    }
+    group.net.heal();
     let version = group.write(&create_node(3, 0)).await;
     group.all_reach(version).await;
     let states: Vec<_> = group.members.values().map(|member| member.store.snapshot()).collect();
@@ -184,7 +181,7 @@ async fn a_leader_cut_off_cannot_write_while_the_others_go_on() {
     let group = Group::of(3).await;
     group.write(&create_node(0, 0)).await;
     let old = group.leader().await;
-    group.net.cut(NodeId(old.into()));
+    group.net.isolate(NodeId(old.into()), true);
     let lost = group.members[&old].raft.propose(&create_node(1, 0)).await;
     assert!(matches!(lost, Err(ProposeError::Uncertain | ProposeError::NotLeader { .. })), "{lost:?}");
     until("the others have a leader", || {
@@ -193,7 +190,7 @@ async fn a_leader_cut_off_cannot_write_while_the_others_go_on() {
     .await;
     let version = group.write(&create_node(2, 0)).await;
     group.members[&old].raft.read_index().await.unwrap_err();
-    group.net.heal(NodeId(old.into()));
+    group.net.heal();
     group.all_reach(version).await;
     let states: Vec<_> = group.members.values().map(|member| member.store.snapshot().nodes).collect();
     assert!(states.iter().all(|state| *state == states[0]), "members differ");

@@ -40,7 +40,7 @@ async fn no_acknowledged_write_is_lost_in_a_power_cut() {
         let writer = {
             let (raft, acknowledged, stop) =
                 (group.members[&1].raft.clone(), acknowledged.clone(), stop.clone());
-            group.net.tasks.spawn(async move {
+            group.tasks.spawn(async move {
                 for number in 0..u64::MAX {
                     if stop.load(SeqCst)
                         || raft.propose(&create_node(round << 32 | number, 10)).await.is_err()

@@ -1,20 +1,21 @@
 //! Whole raft groups in one process: real logs on real files, a network in memory.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::identity::data_key::DataKey;
-use common::object::{ClusterId, NodeId, Version};
+use common::object::{ClusterId, NodeId, Role, Version};
 use common::random::SeededRandom;
 use common::shutdown::Tasks;
 use common::time::{Clock, SystemClock};
-use common::transport::Transport;
+use common::transport::memory::{MemoryTransport, Network};
+use common::transport::{PeerIdentity, Transport};
 use redb::StorageBackend;
 use tempfile::TempDir;
 
-use super::net::{Net, Port, address_of};
 use crate::raft::log_file::{LogFileError, file_backend};
 use crate::raft::{
     ChangeError, ProposeError, RaftHandle, RaftSettings, RaftStartError, SnapshotPolicy, Timing,
@@ -23,6 +24,10 @@ use crate::store::{Proposal, Store};
 
 /// How long a busy machine may take for anything.
 const DEADLINE: Duration = Duration::from_secs(60);
+
+pub fn address_of(node: NodeId) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], node.0 as u16 + 1000))
+}
 
 /// Slow enough that no leader is lost to a machine that has other things to do.
 const PATIENT: Timing = Timing {
@@ -59,7 +64,8 @@ pub async fn settled<F: Future<Output = Result<(), ChangeError>>>(
 }
 
 pub struct Group {
-    pub net: Net,
+    pub net: Network,
+    pub tasks: Tasks,
     pub policy: SnapshotPolicy,
     pub timing: Timing,
     pub members: BTreeMap<u64, Member>,
@@ -69,7 +75,7 @@ pub struct Group {
 pub struct Member {
     pub raft: RaftHandle,
     pub store: Store,
-    pub port: Arc<Port>,
+    pub transport: Arc<MemoryTransport>,
     tasks: Tasks,
 }
 
@@ -80,7 +86,8 @@ pub fn data_key() -> DataKey {
 impl Group {
     pub fn new() -> Self {
         Self {
-            net: Net::default(),
+            net: Network::new(1),
+            tasks: Tasks::new(),
             policy: SnapshotPolicy { interval: 10_000, log_entries_kept: 500 },
             timing: PATIENT,
             members: BTreeMap::new(),
@@ -129,7 +136,9 @@ impl Group {
     ) -> Result<(), RaftStartError> {
         let tasks = Tasks::new();
         let store = Store::new();
-        let (port, mut arrivals) = self.net.port(NodeId(node.into()));
+        let node_id = NodeId(node.into());
+        let identity = PeerIdentity { node: node_id, role: Role::Manager, cluster: ClusterId(5) };
+        let (transport, mut arrivals) = self.net.join(identity, address_of(node_id), &tasks);
         let settings = RaftSettings {
             folder: self.path(node),
             cluster: ClusterId(5),
@@ -139,19 +148,19 @@ impl Group {
             snapshots: self.policy,
             snapshots_kept: 0,
         };
-        let transport: Arc<dyn Transport> = port.clone();
+        let dialer: Arc<dyn Transport> = transport.clone();
         let resolve = Arc::new(|node| Some(address_of(node)));
         let clock = Arc::new(SystemClock);
         let raft =
-            RaftHandle::start_on(settings, store.clone(), transport, resolve, clock, &tasks, disk).await?;
+            RaftHandle::start_on(settings, store.clone(), dialer, resolve, clock, &tasks, disk).await?;
         let (server, owner) = (raft.clone(), tasks.clone());
         tasks.spawn_until_stopped(async move {
-            while let Some(incoming) = arrivals.recv().await {
+            while let Some(incoming) = arrivals.streams.recv().await {
                 let server = server.clone();
                 owner.spawn_until_stopped(async move { server.serve(incoming).await });
             }
         });
-        self.members.insert(raft_id, Member { raft, store, port, tasks });
+        self.members.insert(raft_id, Member { raft, store, transport, tasks });
         Ok(())
     }
 

@@ -5,7 +5,6 @@ mod disk;
 mod durability;
 mod group;
 mod log;
-mod net;
 mod suite;
 mod wire;
 

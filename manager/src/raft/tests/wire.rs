@@ -8,8 +8,7 @@ use openraft::raft::VoteRequest;
 use tokio::io::AsyncWriteExt;
 
 use super::create_node;
-use super::group::Group;
-use super::net::address_of;
+use super::group::{Group, address_of};
 use crate::raft::message::{
     Body, Hello, Refusal, Request, SnapshotOffer, SnapshotReply, StreamAppendReply, VoteReply,
 };
@@ -24,7 +23,7 @@ fn vote_request(from: u64, to: u64) -> Request {
 async fn open(group: &Group, from: u64, to: u64, kind: StreamKind) -> Stream {
     let node = NodeId(to.into());
     let peer = common::transport::Peer { node, addr: address_of(node) };
-    group.members[&from].port.open(peer, kind).await.unwrap()
+    group.members[&from].transport.open(peer, kind).await.unwrap()
 }
 
 async fn ask(group: &Group, from: u64, to: u64, request: &Request) -> VoteReply {
