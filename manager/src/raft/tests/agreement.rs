@@ -72,7 +72,15 @@ async fn followers_name_the_leader_and_reads_ask_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_absent_member_catches_up_by_snapshot() {
-    let mut group = Group::new();
+    absent_member_catches_up(Group::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_on_real_connections_does_the_same() {
+    absent_member_catches_up(Group::over_quic()).await;
+}
+
+async fn absent_member_catches_up(mut group: Group) {
     group.policy = SnapshotPolicy { interval: 20, log_entries_kept: 5 };
     group.grow_to(3).await;
     let leader = group.leader().await;

@@ -3,27 +3,30 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::identity::data_key::DataKey;
+use common::identity::{DataKey, NodeIdentity, NodeKey, RootAuthority};
 use common::object::{ClusterId, NodeId, Role, Version};
 use common::random::SeededRandom;
 use common::shutdown::Tasks;
 use common::time::{Clock, SystemClock};
-use common::transport::memory::{MemoryTransport, Network};
-use common::transport::{PeerIdentity, Transport};
+use common::transport::memory::Network;
+use common::transport::quic::{QuicSettings, QuicTransport};
+use common::transport::{Arrivals, PeerIdentity, Transport};
 use redb::StorageBackend;
 use tempfile::TempDir;
 
 use crate::raft::log_file::{LogFileError, file_backend};
 use crate::raft::{
-    ChangeError, ProposeError, RaftHandle, RaftSettings, RaftStartError, SnapshotPolicy, Timing,
+    ChangeError, ProposeError, RaftHandle, RaftSettings, RaftStartError, Resolve, SnapshotPolicy, Timing,
 };
 use crate::store::{Proposal, Store};
 
 /// How long a busy machine may take for anything.
 const DEADLINE: Duration = Duration::from_secs(60);
+
+pub const CLUSTER: ClusterId = ClusterId(5);
 
 pub fn address_of(node: NodeId) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], node.0 as u16 + 1000))
@@ -69,13 +72,16 @@ pub struct Group {
     pub policy: SnapshotPolicy,
     pub timing: Timing,
     pub members: BTreeMap<u64, Member>,
+    /// Makes certificates where the network is a real one.
+    authority: Option<RootAuthority>,
+    addresses: Arc<Mutex<BTreeMap<NodeId, SocketAddr>>>,
     folder: TempDir,
 }
 
 pub struct Member {
     pub raft: RaftHandle,
     pub store: Store,
-    pub transport: Arc<MemoryTransport>,
+    pub transport: Arc<dyn Transport>,
     tasks: Tasks,
 }
 
@@ -91,8 +97,36 @@ impl Group {
             policy: SnapshotPolicy { interval: 10_000, log_entries_kept: 500 },
             timing: PATIENT,
             members: BTreeMap::new(),
+            authority: None,
+            addresses: Arc::default(),
             folder: tempfile::tempdir().unwrap(),
         }
+    }
+
+    /// On real connections over loopback.
+    pub fn over_quic() -> Self {
+        let authority = RootAuthority::generate(SystemClock.now()).unwrap();
+        Self { authority: Some(authority), ..Self::new() }
+    }
+
+    fn plug_in(&self, node: NodeId, tasks: &Tasks) -> (Arc<dyn Transport>, Arrivals) {
+        let Some(authority) = &self.authority else {
+            let identity = PeerIdentity { node, role: Role::Manager, cluster: CLUSTER };
+            let addr = address_of(node);
+            self.addresses.lock().unwrap().insert(node, addr);
+            let (transport, arrivals) = self.net.join(identity, addr, tasks);
+            return (transport, arrivals);
+        };
+        let key = NodeKey::generate().unwrap();
+        let request = key.signing_request().unwrap();
+        let day = Duration::from_secs(24 * 3600);
+        let pem = authority.sign(&request, node, CLUSTER, Role::Manager, day, SystemClock.now()).unwrap();
+        let identity = NodeIdentity::new(&pem, key, authority.certificate_pem()).unwrap();
+        let settings = QuicSettings::new("127.0.0.1:0".parse().unwrap());
+        let (transport, arrivals) =
+            QuicTransport::start(settings, identity, tasks, Arc::new(SystemClock)).unwrap();
+        self.addresses.lock().unwrap().insert(node, transport.local_addr());
+        (transport, arrivals)
     }
 
     /// Members 1 to `count`, all voters.
@@ -137,22 +171,22 @@ impl Group {
         let tasks = Tasks::new();
         let store = Store::new();
         let node_id = NodeId(node.into());
-        let identity = PeerIdentity { node: node_id, role: Role::Manager, cluster: ClusterId(5) };
-        let (transport, mut arrivals) = self.net.join(identity, address_of(node_id), &tasks);
+        let (transport, mut arrivals) = self.plug_in(node_id, &tasks);
         let settings = RaftSettings {
             folder: self.path(node),
-            cluster: ClusterId(5),
+            cluster: CLUSTER,
             raft_id,
             data_key: data_key(),
             timing: self.timing,
             snapshots: self.policy,
             snapshots_kept: 0,
         };
-        let dialer: Arc<dyn Transport> = transport.clone();
-        let resolve = Arc::new(|node| Some(address_of(node)));
+        let addresses = self.addresses.clone();
+        let resolve: Resolve = Arc::new(move |node| addresses.lock().unwrap().get(&node).copied());
         let clock = Arc::new(SystemClock);
         let raft =
-            RaftHandle::start_on(settings, store.clone(), dialer, resolve, clock, &tasks, disk).await?;
+            RaftHandle::start_on(settings, store.clone(), transport.clone(), resolve, clock, &tasks, disk)
+                .await?;
         let (server, owner) = (raft.clone(), tasks.clone());
         tasks.spawn_until_stopped(async move {
             while let Some(incoming) = arrivals.streams.recv().await {

@@ -1,7 +1,7 @@
 //! What a member does with messages it should not get, and with bytes that are none.
 
 use common::object::{ClusterId, NodeId, Role};
-use common::transport::{Incoming, PeerIdentity, Stream, StreamKind, Transport};
+use common::transport::{Incoming, PeerIdentity, Stream, StreamKind};
 use common::wire::codec;
 use common::wire::frame::{expect_message, write_frame, write_message};
 use openraft::raft::VoteRequest;
