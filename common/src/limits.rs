@@ -26,7 +26,29 @@ pub const LAB_STOP_TIME_MAX: Duration = Duration::from_secs(15);
 pub const FEED_CHANGES_MAX: usize = 16_384;
 /// One chunk of a snapshot in a file and on the wire.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
+/// Operations that wait for the raft log's writer; more have to wait to wait.
+pub const LOG_QUEUE_OPERATIONS_MAX: usize = 256;
+/// Operations of the raft log in one transaction, which costs one sync.
+pub const LOG_BATCH_OPERATIONS_MAX: usize = 1024;
+/// Bytes of entries in one transaction of the raft log.
+pub const LOG_BATCH_BYTES_MAX: usize = 16 << 20;
+/// Bytes of recent log entries kept in memory; older ones are read back from the file.
+pub const LOG_MEMORY_BYTES_MAX: usize = 16 << 20;
+/// Bytes of entries in one message to a follower; one entry always fits.
+pub const LOG_READ_BYTES_MAX: usize = 2 << 20;
+/// Memory for pages of the raft log's file.
+pub const LOG_FILE_CACHE_BYTES_MAX: usize = 4 << 20;
+/// Bytes of log after which a snapshot is made, however few entries they are.
+pub const LOG_BYTES_BETWEEN_SNAPSHOTS_MAX: usize = 64 << 20;
+/// Bytes of proposals that wait for their outcome on a leader; more have to wait to be proposed.
+pub const PROPOSALS_PENDING_BYTES_MAX: usize = 64 << 20;
+/// Snapshots received at the same time; a second one is for a new leader while the old one's stream dies.
+pub const SNAPSHOTS_RECEIVED_MAX: usize = 2;
 
+/// How long either side of a snapshot transfer waits for the next chunk to move.
+pub const SNAPSHOT_CHUNK_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long installing a received snapshot may take.
+pub const SNAPSHOT_INSTALL_TIME_MAX: Duration = Duration::from_secs(120);
 /// How long a write or a linearizable read waits for a leader before it says that there is none.
 pub const LEADER_WAIT: Duration = Duration::from_millis(1_800);
 /// How long an API request to the control plane may take in all.

@@ -8,4 +8,5 @@
 pub mod api;
 pub mod decide;
 pub mod dispatch;
+pub mod raft;
 pub mod store;

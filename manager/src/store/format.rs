@@ -1,15 +1,87 @@
 //! Tables and proposals as bytes, by format version.
+//!
+//! A snapshot of the tables is a stream: a header, then each table's objects, one record each. Writing and
+//! reading hold one object at a time, so a million of them need no more memory than the tables themselves.
+//!
+//! ```text
+//! format: u8, header: length u32 + bytes, then for each table in the order of `TableCounts`: records
+//! record: length u32 + bytes
+//! ```
 
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use common::limits::PROPOSAL_BYTES_MAX;
+use common::object::Version;
+use common::time::Timestamp;
 use common::wire::codec::{self, DecodeError};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
+use super::table::{Object, Table};
 use super::{Proposal, Tables};
 
-pub fn encode_tables(tables: &Tables) -> Vec<u8> {
-    codec::encode(tables)
+/// The snapshot format this program writes.
+pub const TABLES_FORMAT: u8 = 1;
+/// No object is larger than the proposal it came in, give or take what the store adds to it.
+const RECORD_BYTES_MAX: usize = PROPOSAL_BYTES_MAX + 1024;
+
+#[derive(Debug, thiserror::Error)]
+pub enum FormatError {
+    #[error("read the stream of tables")]
+    Io(#[from] io::Error),
+    #[error(
+        "snapshot format {found} is not known to this version of swarm, which reads up to {TABLES_FORMAT}"
+    )]
+    Format { found: u8 },
+    #[error("a record of {length} bytes is larger than any object")]
+    TooLarge { length: usize },
+    #[error("decode a record")]
+    Decode(#[from] DecodeError),
+    #[error("{kind} {id} is there twice")]
+    Twice { kind: common::object::ObjectKind, id: String },
+    #[error("more bytes after the last table")]
+    Trailing,
 }
 
-pub fn decode_tables(bytes: &[u8]) -> Result<Tables, DecodeError> {
-    codec::decode(bytes)
+#[derive(Serialize, Deserialize)]
+struct Header {
+    version: Version,
+    newest: Timestamp,
+    counts: TableCounts,
+}
+
+/// Objects per table, in the order in which the tables follow.
+#[derive(Serialize, Deserialize)]
+struct TableCounts {
+    clusters: u64,
+    nodes: u64,
+}
+
+pub fn write_tables(tables: &Tables, stream: &mut impl Write) -> io::Result<()> {
+    // Named one by one, so that a new table asks to be written.
+    let Tables { version, newest, clusters, nodes } = tables;
+    stream.write_all(&[TABLES_FORMAT])?;
+    let counts = TableCounts { clusters: clusters.len() as u64, nodes: nodes.len() as u64 };
+    write_record(stream, &Header { version: *version, newest: *newest, counts })?;
+    write_table(stream, clusters)?;
+    write_table(stream, nodes)
+}
+
+/// Reads what `write_tables` wrote, up to the end of the stream; refuses anything else, whatever the bytes are.
+pub fn read_tables(stream: &mut impl Read) -> Result<Tables, FormatError> {
+    let mut format = [0];
+    stream.read_exact(&mut format)?;
+    if format != [TABLES_FORMAT] {
+        return Err(FormatError::Format { found: format[0] });
+    }
+    let Header { version, newest, counts } = read_record(stream)?;
+    let clusters = read_table(stream, counts.clusters)?;
+    let nodes = read_table(stream, counts.nodes)?;
+    if stream.read(&mut [0])? > 0 {
+        return Err(FormatError::Trailing);
+    }
+    Ok(Tables { version, newest, clusters, nodes })
 }
 
 pub fn encode_proposal(proposal: &Proposal) -> Vec<u8> {
@@ -18,4 +90,85 @@ pub fn encode_proposal(proposal: &Proposal) -> Vec<u8> {
 
 pub fn decode_proposal(bytes: &[u8]) -> Result<Proposal, DecodeError> {
     codec::decode(bytes)
+}
+
+fn write_table<T: Object + Serialize>(stream: &mut impl Write, table: &Table<T>) -> io::Result<()> {
+    table.iter().try_for_each(|object| write_record(stream, &**object))
+}
+
+fn read_table<T: Object + DeserializeOwned>(
+    stream: &mut impl Read,
+    count: u64,
+) -> Result<Table<T>, FormatError> {
+    let mut table = Table::default();
+    for _ in 0..count {
+        let object: T = read_record(stream)?;
+        if table.get(object.id()).is_some() {
+            return Err(FormatError::Twice { kind: T::KIND, id: object.id().to_string() });
+        }
+        table.put(Arc::new(object));
+    }
+    Ok(table)
+}
+
+fn write_record<T: Serialize>(stream: &mut impl Write, value: &T) -> io::Result<()> {
+    let mut record = zeroize::Zeroizing::new(Vec::new());
+    codec::encode_into(&mut record, value);
+    let length = u32::try_from(record.len()).map_err(io::Error::other)?;
+    stream.write_all(&length.to_be_bytes())?;
+    stream.write_all(&record)
+}
+
+fn read_record<T: DeserializeOwned>(stream: &mut impl Read) -> Result<T, FormatError> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    let length = u32::from_be_bytes(length) as usize;
+    if length > RECORD_BYTES_MAX {
+        return Err(FormatError::TooLarge { length });
+    }
+    let mut record = zeroize::Zeroizing::new(vec![0; length]);
+    stream.read_exact(&mut record)?;
+    Ok(codec::decode_all(&record)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::any_tables;
+    use proptest::prelude::*;
+
+    fn bytes(tables: &Tables) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        write_tables(tables, &mut bytes).unwrap();
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn tables_come_back_as_they_were(tables in any_tables()) {
+            prop_assert_eq!(read_tables(&mut &bytes(&tables)[..]).unwrap(), tables);
+        }
+
+        #[test]
+        fn a_cut_stream_is_refused(tables in any_tables(), cut in 1usize..40) {
+            let bytes = bytes(&tables);
+            prop_assert!(read_tables(&mut &bytes[..bytes.len().saturating_sub(cut)]).is_err());
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes: Vec<u8>) {
+            let _ = read_tables(&mut &bytes[..]);
+            let _ = read_tables(&mut &[&[TABLES_FORMAT, 0, 0, 0, 8][..], &bytes].concat()[..]);
+        }
+    }
+
+    #[test]
+    fn what_does_not_belong_is_named() {
+        let empty = bytes(&Tables::default());
+        let longer = [&empty[..], &[0]].concat();
+        assert!(matches!(read_tables(&mut &longer[..]), Err(FormatError::Trailing)));
+        assert!(matches!(read_tables(&mut &[9u8][..]), Err(FormatError::Format { found: 9 })));
+        let huge = [TABLES_FORMAT, 0xff, 0xff, 0xff, 0xff];
+        assert!(matches!(read_tables(&mut &huge[..]), Err(FormatError::TooLarge { .. })));
+    }
 }

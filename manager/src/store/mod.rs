@@ -8,6 +8,8 @@ pub mod feed;
 pub mod format;
 pub mod table;
 pub mod tables;
+#[cfg(test)]
+pub mod testing;
 
 use std::sync::{Arc, RwLock};
 

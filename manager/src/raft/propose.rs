@@ -1,0 +1,130 @@
+//! Writes and reads on the leader.
+
+use std::future::Future;
+use std::time::Duration;
+
+use common::limits::{API_REQUEST_TIME_MAX, LEADER_WAIT, PROPOSAL_BYTES_MAX};
+use common::object::Version;
+use common::transport::Peer;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
+use openraft::{Instant, ReadPolicy};
+
+use super::handle::{RaftHandle, Shared};
+use super::network::peer_of;
+use super::types::{Command, TypeConfig};
+use crate::store::{Proposal, Rejection};
+
+/// Why a proposal was not written here.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ProposeError {
+    /// Nothing was written. A leader that has just begun, or cannot reach a majority, says this too.
+    #[error("this manager does not lead the cluster")]
+    NotLeader { leader: Option<Peer> },
+    #[error(transparent)]
+    Rejected(Rejection),
+    /// Sent again with the same id it is written once at most.
+    #[error("it is not known whether the write took place")]
+    Uncertain,
+    #[error("raft has stopped: {0}")]
+    Stopped(String),
+}
+
+/// Why this manager cannot say what is committed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("this manager does not lead the cluster")]
+    NotLeader { leader: Option<Peer> },
+    #[error("raft has stopped: {0}")]
+    Stopped(String),
+}
+
+impl RaftHandle {
+    /// Writes a proposal: when this returns, a majority has it on disk and it is applied here.
+    pub async fn propose(&self, proposal: &Proposal) -> Result<Version, ProposeError> {
+        let shared = &self.shared;
+        if shared.failure.get().is_some() {
+            return Err(ProposeError::Stopped(shared.stopped()));
+        }
+        let command = Command::new(proposal);
+        if command.bytes() > PROPOSAL_BYTES_MAX {
+            let reason = format!("{} bytes are more than {PROPOSAL_BYTES_MAX}", command.bytes());
+            return Err(ProposeError::Rejected(Rejection::Invalid { reason }));
+        }
+        let kibibytes = u32::try_from(command.bytes() / 1024 + 1).unwrap_or(u32::MAX);
+        let _place = shared.pending.acquire_many(kibibytes).await.expect("never closed");
+        match shared.while_it_makes_sense(shared.raft.client_write(command)).await {
+            None => Err(ProposeError::Uncertain),
+            Some(Ok(written)) => match written.data.0 {
+                Some(outcome) => outcome.map_err(ProposeError::Rejected),
+                None => Err(ProposeError::Uncertain),
+            },
+            Some(Err(error)) => Err(shared.propose_error(error)),
+        }
+    }
+
+    /// How far the log was committed at some moment during this call. Once the store has applied that much,
+    /// it shows every write that was acknowledged before the call.
+    ///
+    /// Asks a majority each time, together with whoever asks at the same moment. A lease would save the round
+    /// trip, but rests on clocks that go on while a virtual machine is paused, and on followers that remember
+    /// across a restart whom they heard.
+    pub async fn read_index(&self) -> Result<Version, ReadError> {
+        let shared = &self.shared;
+        match shared.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+            Ok(linearizer) => Ok(Version(linearizer.read_log_id().log_id().index())),
+            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
+                Err(ReadError::NotLeader { leader: shared.leader(&forward) })
+            }
+            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
+                Err(ReadError::NotLeader { leader: None })
+            }
+            Err(RaftError::Fatal(_)) => Err(ReadError::Stopped(shared.stopped())),
+        }
+    }
+}
+
+impl Shared {
+    /// Waits for raft's answer, but not for a majority that is not there: none then.
+    pub async fn while_it_makes_sense<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
+        const LOOK_AGAIN: Duration = Duration::from_millis(100);
+        let started = self.clock.monotonic();
+        let mut answer = std::pin::pin!(answer);
+        let mut patience = LEADER_WAIT;
+        loop {
+            if let Ok(answer) = tokio::time::timeout(patience, &mut answer).await {
+                return Some(answer);
+            }
+            let waited = self.clock.monotonic().since(started);
+            if waited >= API_REQUEST_TIME_MAX || !self.has_majority() {
+                return None;
+            }
+            patience = LOOK_AGAIN;
+        }
+    }
+
+    /// Whether this is a leader whom a majority followed just now.
+    fn has_majority(&self) -> bool {
+        let metrics = self.raft.data_metrics();
+        let heard = metrics.borrow_watched().last_quorum_acked;
+        heard.is_some_and(|heard| heard.elapsed() < self.timing.election_max * 2)
+    }
+
+    pub fn leader(&self, forward: &ForwardToLeader<TypeConfig>) -> Option<Peer> {
+        forward.leader_node.as_ref().and_then(|member| peer_of(member, &self.resolve))
+    }
+
+    fn propose_error(&self, error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> ProposeError {
+        match error {
+            RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
+                ProposeError::NotLeader { leader: self.leader(&forward) }
+            }
+            RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)) => ProposeError::Uncertain,
+            // Not for writes: they neither change members nor have conditions.
+            RaftError::APIError(
+                ClientWriteError::ChangeMembershipError(_) | ClientWriteError::PreconditionFailed(_),
+            ) => ProposeError::Uncertain,
+            RaftError::Fatal(_) => ProposeError::Stopped(self.stopped()),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Random state for property tests.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::object::cluster::{Authority, Secret};
+use common::object::node::{ManagerRecord, NodeStatus};
+use common::object::*;
+use common::time::Timestamp;
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+
+use super::Tables;
+
+prop_compose! {
+    pub fn any_tables()(
+        version: u64,
+        newest: u64,
+        clusters in vec(any_cluster(), 0..3),
+        nodes in vec(any_node(), 0..40),
+    ) -> Tables {
+        let mut tables = Tables { version: Version(version), newest: Timestamp(newest), ..Tables::default() };
+        clusters.into_iter().for_each(|cluster| tables.clusters.put(Arc::new(cluster)));
+        nodes.into_iter().for_each(|node| tables.nodes.put(Arc::new(node)));
+        tables
+    }
+}
+
+prop_compose! {
+    fn any_meta()(version: u64, created: u64, updated: u64, written_by: u64) -> Meta {
+        Meta {
+            version: Version(version),
+            created_at: Timestamp(created),
+            updated_at: Timestamp(updated),
+            written_by,
+        }
+    }
+}
+
+prop_compose! {
+    pub fn any_cluster()(
+        id: u128,
+        meta in any_meta(),
+        labels: BTreeMap<String, String>,
+        expiry: u32,
+        secrets: [String; 3],
+        denied: BTreeMap<u128, u64>,
+        next_raft_id: u64,
+        address_pools: Vec<String>,
+    ) -> Cluster {
+        let [key, worker, manager] = secrets;
+        Cluster {
+            id: ClusterId(id),
+            meta,
+            spec: ClusterSpec {
+                labels,
+                node_certificate_expiry: Duration::from_secs(expiry.into()),
+                ..ClusterSpec::default()
+            },
+            authority: Authority {
+                certificate_pem: "certificate".into(),
+                key_pem: Secret::new(key),
+                worker_token: Secret::new(worker),
+                manager_token: Secret::new(manager),
+            },
+            denied: denied.into_iter().map(|(node, until)| (NodeId(node), Timestamp(until))).collect(),
+            next_raft_id,
+            address_pools,
+            subnet_size: 24,
+            data_path_port: 4789,
+        }
+    }
+}
+
+prop_compose! {
+    pub fn any_node()(
+        id: u128,
+        meta in any_meta(),
+        name: String,
+        labels in btree_map(any::<String>(), any::<String>(), 0..4),
+        message: String,
+        since: u64,
+        manager: Option<(u64, String)>,
+        described: bool,
+    ) -> Node {
+        Node {
+            id: NodeId(id),
+            meta,
+            spec: NodeSpec { name, labels, role: Role::Manager, availability: Availability::Drain },
+            role: Role::Worker,
+            description: described.then(NodeDescription::default),
+            status: NodeStatus { state: NodeState::Ready, message, addr: String::new(), since: Timestamp(since) },
+            manager: manager.map(|(raft_id, addr)| ManagerRecord { raft_id, addr }),
+        }
+    }
+}
