@@ -23,6 +23,7 @@ pub struct Arguments {
         long,
         global = true,
         env = "SWARM_HOST",
+        hide_env_values = true,
         value_name = "unix:///PATH",
         display_order = 900
     )]

@@ -5,11 +5,13 @@
 
 use std::future::Future;
 use std::io::{self, ErrorKind};
+use std::time::Duration;
 
 use bytes::Bytes;
 use common::engine_api::ErrorBody;
 use common::limits::{CLIENT_BODY_BYTES_MAX, CLIENT_REQUEST_TIME_MAX};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Body as _;
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
@@ -23,6 +25,7 @@ use crate::paths::{self, Host};
 #[derive(Clone, Debug)]
 pub struct Client {
     host: Host,
+    patience: Duration,
 }
 
 /// Why a request had no success.
@@ -40,8 +43,8 @@ pub enum ClientError {
     Denied { host: Host, source: io::Error },
     #[error("Error response from daemon: {message}")]
     Answer { status: StatusCode, message: String },
-    #[error("{method} {path}: no answer from the daemon within {} s", CLIENT_REQUEST_TIME_MAX.as_secs())]
-    TimedOut { method: Method, path: String },
+    #[error("{method} {path}: no answer from the daemon within {waited:?}")]
+    TimedOut { method: Method, path: String, waited: Duration },
     #[error("{method} {path}: the answer is larger than {CLIENT_BODY_BYTES_MAX} bytes")]
     TooLarge { method: Method, path: String },
     #[error("{method} {path}: talk to the daemon")]
@@ -96,7 +99,7 @@ fn exit_of_answer(status: StatusCode, message: &str) -> Exit {
 
 impl Client {
     pub fn new(host: Host) -> Self {
-        Self { host }
+        Self { host, patience: CLIENT_REQUEST_TIME_MAX }
     }
 
     pub fn host(&self) -> &Host {
@@ -151,9 +154,9 @@ impl Client {
 
     async fn request(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<Bytes, ClientError> {
         let exchange = self.exchange(method.clone(), path, body);
-        match tokio::time::timeout(CLIENT_REQUEST_TIME_MAX, exchange).await {
+        match tokio::time::timeout(self.patience, exchange).await {
             Ok(answer) => answer,
-            Err(_) => Err(ClientError::TimedOut { method, path: path.into() }),
+            Err(_) => Err(ClientError::TimedOut { method, path: path.into(), waited: self.patience }),
         }
     }
 
@@ -182,6 +185,9 @@ impl Client {
         let answer = async {
             let response = sender.send_request(request).await.map_err(|error| broken(error.into()))?;
             let status = response.status();
+            if response.body().size_hint().lower() > CLIENT_BODY_BYTES_MAX as u64 {
+                return Err(ClientError::TooLarge { method: method.clone(), path: path.into() });
+            }
             match Limited::new(response.into_body(), CLIENT_BODY_BYTES_MAX).collect().await {
                 Ok(body) => Ok((status, body.to_bytes())),
                 Err(error) if error.is::<LengthLimitError>() => {
@@ -306,5 +312,55 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(escape(text), expected);
         }
+    }
+
+    /// A daemon that says `answer`, whatever it is asked, and what the client makes of it.
+    async fn ask(answer: &'static [u8], stays_open: bool) -> Result<serde_json::Value, ClientError> {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let socket = folder.path().join("swarm.sock");
+        let listener = tokio::net::UnixListener::bind(&socket).expect("listen");
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.expect("a caller");
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(answer).await;
+            if stays_open {
+                std::future::pending::<()>().await;
+            }
+            drop(stream);
+            std::future::pending::<()>().await;
+        };
+        let client = Client { host: Host::from_socket(&socket), patience: Duration::from_millis(300) };
+        tokio::select! {
+            answer = client.get("/swarm") => answer,
+            () = serve => unreachable!("it never ends"),
+        }
+    }
+
+    #[tokio::test]
+    async fn no_answer_hangs_or_breaks_the_client() {
+        #[rustfmt::skip]
+        let cases: [(&[u8], bool, &str); 8] = [
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", true, "answer"),
+            (b"HTTP/1.1 200 OK\r\n\r\n{}", false, "answer"),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{x", true, "GET /swarm: make sense of the daemon's answer"),
+            (b"", true, "GET /swarm: no answer from the daemon within 300ms"),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", true, "GET /swarm: no answer from the daemon within 300ms"),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", false, "GET /swarm: talk to the daemon"),
+            (b"", false, "GET /swarm: talk to the daemon"),
+            (b"SSH-2.0-OpenSSH\r\n", true, "GET /swarm: talk to the daemon"),
+        ];
+        for (answer, stays_open, expected) in cases {
+            let seen = match ask(answer, stays_open).await {
+                Ok(_) => "answer".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            assert_eq!(seen, expected, "{}", String::from_utf8_lossy(answer));
+        }
+        let too_long = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n{";
+        assert!(matches!(ask(too_long, true).await, Err(ClientError::TooLarge { .. })));
+        assert_eq!(ask(b"", true).await.unwrap_err().exit(), Exit::TimedOut);
     }
 }

@@ -68,17 +68,22 @@ pub struct PlaceFlags {
     #[arg(long, value_name = "IP|INTERFACE", default_value = "", hide_default_value = true)]
     pub data_path_addr: String,
 
-    /// Whether this node takes tasks
-    #[arg(long, value_enum, default_value = "active")]
-    pub availability: Availability,
+    /// Whether this node takes tasks [default: active]
+    #[arg(long, value_enum)]
+    pub availability: Option<Availability>,
 
     /// Where a daemon started by this command keeps its state [default: /var/lib/swarm for root, else
     /// $XDG_STATE_HOME/swarm]
-    #[arg(long, value_name = "DIR", env = "SWARM_STATE_DIR")]
+    #[arg(long, value_name = "DIR", env = "SWARM_STATE_DIR", hide_env_values = true)]
     pub state_dir: Option<PathBuf>,
 }
 
 impl PlaceFlags {
+    /// Empty means the default, or what the node had when it starts anew on old state.
+    pub fn availability(&self) -> &'static str {
+        self.availability.map_or("", Availability::as_str)
+    }
+
     pub async fn ensure_daemon(&self, client: &Client) -> anyhow::Result<()> {
         let state_dir = self.state_dir.clone().unwrap_or_else(paths::default_state_dir);
         start::ensure_daemon(client, &Launch::this_program(client.host(), &state_dir)?).await
@@ -91,7 +96,7 @@ pub async fn run(args: Args, client: &Client) -> anyhow::Result<()> {
     print(&format!("Swarm initialized: current node ({id}) is now a manager.\n\n"))?;
     let swarm = client.get("/swarm").await?;
     print(&join_command(client, swarm, &id, "worker").await?)?;
-    print("To add a manager to this swarm, run 'swarm join-token manager' and follow the instructions.\n\n")?;
+    print("To add a manager to this swarm, run 'swarm join-token manager' and follow the instructions.\n")?;
     if args.autolock {
         print(&unlock_text(client).await?)?;
     }
@@ -118,7 +123,7 @@ fn request(args: &Args) -> Value {
         "SubnetSize": args.default_addr_pool_mask_length,
         "ForceNewCluster": args.force_new_cluster,
         "AutoLockManagers": args.autolock,
-        "Availability": args.place.availability.as_str(),
+        "Availability": args.place.availability(),
         "Spec": spec,
     })
 }

@@ -32,12 +32,12 @@ pub struct Args {
 pub async fn run(args: Args, client: &Client) -> anyhow::Result<()> {
     args.place.ensure_daemon(client).await?;
     let request = JoinRequest {
+        availability: args.place.availability().into(),
         listen_addr: args.place.listen_addr,
         advertise_addr: args.place.advertise_addr,
         data_path_addr: args.place.data_path_addr,
         remote_addrs: vec![args.remote],
         join_token: args.token,
-        availability: args.place.availability.as_str().into(),
     };
     client.post("/swarm/join", &request).await?;
     let info: Value = client.get("/info").await?;

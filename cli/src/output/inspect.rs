@@ -15,7 +15,7 @@ use crate::exit::Failure;
 /// What `--format` of `inspect` and `info` says.
 #[derive(Clone, Debug)]
 pub enum Format {
-    /// Compact, one line per object.
+    /// Compact, on one line.
     Json,
     Template(Arc<Template>),
 }
@@ -49,6 +49,12 @@ pub fn array(objects: &[Bytes]) -> anyhow::Result<String> {
     let array = [b"[".as_slice(), &objects.join(b",".as_slice()), b"]"].concat();
     let text = json::indent(&array).context("make sense of the daemon's answer")?;
     Ok(format!("{text}\n"))
+}
+
+/// The same on one line.
+pub fn compact_array(objects: &[Bytes]) -> String {
+    let objects: Vec<_> = objects.iter().map(|object| String::from_utf8_lossy(object.trim_ascii())).collect();
+    format!("[{}]\n", objects.join(","))
 }
 
 /// Adds the members that Docker's types always have and its JSON leaves out, so that templates can name them.

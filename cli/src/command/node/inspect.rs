@@ -52,14 +52,10 @@ pub async fn run(args: Args, client: &Client) -> anyhow::Result<()> {
         None if args.pretty => {
             let texts: Result<Vec<String>, serde_json::Error> =
                 bodies.iter().map(|body| serde_json::from_slice(body).map(|node| pretty(&node))).collect();
-            print(&texts?.join("\n"))?;
+            print(&texts?.concat())?;
         }
         None => print(&inspect::array(&bodies)?)?,
-        Some(Format::Json) => {
-            for body in bodies {
-                print(&format!("{}\n", String::from_utf8_lossy(&body).trim()))?;
-            }
-        }
+        Some(Format::Json) => print(&inspect::compact_array(&bodies))?,
         Some(format) => {
             for body in bodies {
                 let mut node = serde_json::from_slice(&body)?;

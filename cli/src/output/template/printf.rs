@@ -5,7 +5,7 @@ use std::fmt::Write;
 use common::limits::TEMPLATE_OUTPUT_BYTES_MAX;
 
 use super::run::{Output, too_large};
-use super::value::{Value, float};
+use super::value::{Value, exponential, float};
 
 /// A mistake in the format shows in the result, as in Go: `%!d(string=web)`, `%!d(MISSING)`, `%!(EXTRA int=1)`.
 pub fn printf<'d>(format: &str, arguments: &[Value<'d>]) -> Result<Value<'d>, String> {
@@ -112,6 +112,10 @@ impl Spec {
             ('f' | 'F', Value::Float(number)) => {
                 let digits = format!("{:.*}", self.precision.unwrap_or(6), number.abs());
                 self.signed(number.is_sign_negative(), digits)
+            }
+            ('e', Value::Float(number)) => {
+                let digits = format!("{:.*e}", self.precision.unwrap_or(6), number.abs());
+                self.signed(number.is_sign_negative(), exponential(&digits))
             }
             ('g' | 'G', Value::Float(number)) => self.signed(number.is_sign_negative(), float(number.abs())),
             (verb, Value::Nil | Value::Missing) => format!("%!{verb}(<nil>)"),

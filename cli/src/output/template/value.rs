@@ -198,14 +198,18 @@ fn write_list<'d>(out: &mut dyn Write, values: impl Iterator<Item = Value<'d>>) 
     out.write_char(']')
 }
 
-/// Go's shortest form: `1.5`, `1e+21`, `1e-07`.
+/// Go's shortest form: `1.5`, `1e+06`, `1e-07`.
 pub fn float(value: f64) -> String {
     let size = value.abs();
-    if value == 0.0 || !value.is_finite() || (1e-4..1e21).contains(&size) {
+    if value == 0.0 || !value.is_finite() || (1e-4..1e6).contains(&size) {
         return value.to_string();
     }
-    let text = format!("{value:e}");
-    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    exponential(&format!("{value:e}"))
+}
+
+/// Rust's `1.5e6` to Go's `1.5e+06`.
+pub fn exponential(text: &str) -> String {
+    let (digits, exponent) = text.split_once('e').unwrap_or((text, "0"));
     match exponent.strip_prefix('-') {
         Some(exponent) => format!("{digits}e-{exponent:0>2}"),
         None => format!("{digits}e+{exponent:0>2}"),
