@@ -1,1 +1,108 @@
-fn main() {}
+//! `swarm`: one program that is the node (`swarm daemon`) and the command line that talks to it.
+//!
+//! - `arguments`: the tree of commands. `command/`: what each does. `output/`, `parse/`: how they show and read.
+//! - `client`, `paths`, `start`, `exit`: reaching the daemon, finding it, starting it, saying how it went.
+//! - `daemon/`: the node. `lab/`: several of them on this machine.
+
+mod arguments;
+mod client;
+mod command;
+mod daemon;
+mod exit;
+mod lab;
+mod output;
+mod parse;
+mod paths;
+mod start;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use common::report::Report;
+
+use arguments::{Arguments, ClusterCommand, Command, DaemonArgs};
+use client::Client;
+use exit::Exit;
+use output::note;
+use paths::Host;
+
+fn main() -> ExitCode {
+    match Arguments::try_parse() {
+        Ok(arguments) => ended(run(arguments)),
+        Err(error) => {
+            // Help and version come this way too. When nobody reads them there is nobody to tell.
+            let _ = error.print();
+            match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Done.into(),
+                _ => Exit::Usage.into(),
+            }
+        }
+    }
+}
+
+fn ended(result: anyhow::Result<ExitCode>) -> ExitCode {
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            note(&Report(error.as_ref()).to_string());
+            Exit::of(&error).into()
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let host = arguments.host;
+    match arguments.command {
+        Command::Daemon(args) => return run_daemon(args, host),
+        Command::Lab(args) => return lab::run(args),
+        Command::Completion(args) => command::documents::completion(args)?,
+        Command::Man(args) => command::documents::man(args)?,
+        command => {
+            let client = Client::new(host.unwrap_or_else(Host::default_for_this_user));
+            return client::block_on(ask(command, &client));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn ask(command: Command, client: &Client) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Cluster(command) | Command::Swarm { command } => match *command {
+            ClusterCommand::Init(args) => command::init::run(args, client).await?,
+            ClusterCommand::Join(args) => command::join::run(args, client).await?,
+            ClusterCommand::JoinToken(args) => command::join_token::run(args, client).await?,
+            ClusterCommand::Leave(args) => command::leave::run(args, client).await?,
+            ClusterCommand::Update(args) if args.is_empty() => return Ok(usage(&["update"])),
+            ClusterCommand::Update(args) => command::update::run(args, client).await?,
+        },
+        Command::Info(args) => command::info::run(args, client).await?,
+        Command::Node { command } => command::node::run(command, client).await?,
+        Command::Raft { command } => command::raft::run(command, client).await?,
+        Command::Gossip { command } => command::gossip::run(command, client).await?,
+        Command::Version(args) => command::version::run(args, client).await?,
+        Command::Daemon(_) | Command::Lab(_) | Command::Completion(_) | Command::Man(_) => {
+            unreachable!("these ask no daemon, and `run` has taken them")
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The help of the command at `path`, for one that was told nothing to do.
+fn usage(path: &[&str]) -> ExitCode {
+    let mut root = Arguments::command();
+    root.build();
+    let command = path.iter().fold(&mut root, |command, name| {
+        command.find_subcommand_mut(name).expect("only names of the tree above are asked for")
+    });
+    note(&command.render_help().to_string());
+    Exit::Usage.into()
+}
+
+fn run_daemon(args: DaemonArgs, host: Option<Host>) -> anyhow::Result<ExitCode> {
+    if args.new_session {
+        nix::unistd::setsid().context("start a session of its own")?;
+    }
+    daemon::run(daemon::Args { host, ..args.daemon })
+}

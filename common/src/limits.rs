@@ -194,3 +194,26 @@ pub const GOSSIP_COMMANDS_MAX: usize = 64;
 pub const GOSSIP_DATAGRAMS_PER_TURN_MAX: usize = 1024;
 /// How long a node takes at most to say goodbye.
 pub const GOSSIP_LEAVE_WAIT: Duration = Duration::from_secs(2);
+
+/// How long the command line waits for one answer of the daemon: longer than the daemon's own limit.
+pub const CLIENT_REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
+/// One answer of the daemon to the command line.
+pub const CLIENT_BODY_BYTES_MAX: usize = 256 << 20;
+/// How long `init` and `join` wait for the daemon they started to answer.
+pub const DAEMON_START_TIME_MAX: Duration = Duration::from_secs(20);
+/// Time between two looks whether a daemon that was just started answers.
+pub const DAEMON_START_POLL: Duration = Duration::from_millis(25);
+/// What a daemon started by `init` or `join` wrote before; a larger log is put aside first.
+pub const DAEMON_LOG_BYTES_MAX: u64 = 16 << 20;
+/// The part of that log shown when the daemon does not start.
+pub const DAEMON_LOG_TAIL_BYTES: u64 = 4 << 10;
+/// Times that an edit of an object is made again on a newer version before the conflict is reported.
+pub const EDIT_ATTEMPTS_MAX: u32 = 4;
+/// The text of one `--format` template.
+pub const TEMPLATE_BYTES_MAX: usize = 64 << 10;
+/// Blocks, parentheses and arguments within each other in a template.
+pub const TEMPLATE_DEPTH_MAX: usize = 64;
+/// What one template may print for one object, and the longest text one of its functions may make.
+pub const TEMPLATE_OUTPUT_BYTES_MAX: usize = 16 << 20;
+/// Steps taken, and 16 bytes handled count as one, while one template runs for one object.
+pub const TEMPLATE_WORK_MAX: u64 = 4 << 20;

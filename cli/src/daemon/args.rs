@@ -9,23 +9,29 @@ use crate::paths::{self, Host};
 pub struct Args {
     /// Folder that holds everything this node must not forget [default: /var/lib/swarm for root, else
     /// $XDG_STATE_HOME/swarm]
-    #[arg(long, value_name = "DIR", env = "SWARM_STATE_DIR")]
+    #[arg(long, value_name = "DIR", env = "SWARM_STATE_DIR", hide_env_values = true)]
     pub state_dir: Option<PathBuf>,
 
     /// Docker Engine of this node: `auto` uses the one at /var/run/docker.sock when there is one
-    #[arg(long, value_name = "auto|none|unix:///PATH", default_value = "auto", env = "SWARM_ENGINE")]
+    #[arg(
+        long,
+        value_name = "auto|none|unix:///PATH",
+        default_value = "auto",
+        env = "SWARM_ENGINE",
+        hide_env_values = true
+    )]
     pub engine: Engine,
 
     /// How log lines look
-    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "SWARM_LOG_FORMAT")]
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "SWARM_LOG_FORMAT", hide_env_values = true)]
     pub log_format: LogFormat,
 
     /// Which log lines are written: error, warn, info, debug, trace, or rules such as `info,manager=debug`
-    #[arg(long, value_name = "RULES", default_value = "info", env = "SWARM_LOG")]
+    #[arg(long, value_name = "RULES", default_value = "info", env = "SWARM_LOG", hide_env_values = true)]
     pub log_level: String,
 
     /// Name of this node in the cluster [default: the machine's host name]
-    #[arg(long, value_name = "NAME", env = "SWARM_NODE_NAME")]
+    #[arg(long, value_name = "NAME", env = "SWARM_NODE_NAME", hide_env_values = true)]
     pub node_name: Option<String>,
 
     /// Serve the paths that make faults for `swarm lab`

@@ -1,0 +1,109 @@
+//! The tree of commands and their global flags.
+//!
+//! The verbs of the cluster have two shapes, `swarm init` and `swarm swarm init`: the second is what fingers type
+//! that have learnt `docker swarm init`.
+
+use clap::{Parser, Subcommand};
+
+use crate::command::{documents, gossip, info, init, join, join_token, leave, node, raft, update, version};
+use crate::paths::Host;
+use crate::{daemon, exit, lab};
+
+/// A cluster of machines that runs services: managers agree, workers run, any of them may fail
+///
+/// `swarm init` makes a cluster of this machine, `swarm join` adds another one, `swarm node ls` shows them.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "swarm", version, after_help = exit::HELP, subcommand_required = true, arg_required_else_help = true)]
+#[command(infer_long_args = false, disable_help_subcommand = true, max_term_width = 120)]
+pub struct Arguments {
+    /// Address of the daemon [default: unix:///run/swarm/swarm.sock for root, else
+    /// unix://$XDG_RUNTIME_DIR/swarm/swarm.sock]
+    #[arg(
+        short = 'H',
+        long,
+        global = true,
+        env = "SWARM_HOST",
+        hide_env_values = true,
+        value_name = "unix:///PATH",
+        display_order = 900
+    )]
+    pub host: Option<Host>,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    #[command(flatten)]
+    Cluster(Box<ClusterCommand>),
+
+    /// The cluster's own verbs in Docker's shape: `swarm swarm init` is `swarm init`
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Swarm {
+        #[command(subcommand)]
+        command: Box<ClusterCommand>,
+    },
+
+    Info(info::Args),
+
+    /// Manage the machines of the cluster
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Node {
+        #[command(subcommand)]
+        command: node::Command,
+    },
+
+    /// Look into the managers' agreement
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Raft {
+        #[command(subcommand)]
+        command: raft::Command,
+    },
+
+    /// Look into who is seen alive
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Gossip {
+        #[command(subcommand)]
+        command: gossip::Command,
+    },
+
+    Daemon(DaemonArgs),
+
+    /// A disposable cluster of several nodes on this one machine, to try and to test
+    Lab(lab::Args),
+
+    Version(version::Args),
+
+    Completion(documents::CompletionArgs),
+
+    Man(documents::ManArgs),
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub enum ClusterCommand {
+    Init(init::Args),
+    Join(join::Args),
+    JoinToken(join_token::Args),
+    Leave(leave::Args),
+    Update(update::Args),
+}
+
+/// Run this machine as a node
+///
+/// One UDP port to other nodes, one Unix socket (--host) to people. It runs until SIGTERM or SIGINT, and comes back
+/// as the same node when it is started again on the same state.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  swarm daemon
+  swarm --host unix:///tmp/n1/swarm.sock daemon --state-dir /tmp/n1 --engine none --node-name n1
+  SWARM_LOG=debug swarm daemon --log-format json")]
+pub struct DaemonArgs {
+    #[command(flatten)]
+    pub daemon: daemon::Args,
+
+    /// Become leader of a session of its own, so that the end of the terminal does not end the daemon
+    #[arg(long, hide = true)]
+    pub new_session: bool,
+}

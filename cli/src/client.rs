@@ -1,0 +1,366 @@
+//! The daemon's API as commands use it: one HTTP request over its Unix socket, one typed answer or one error.
+//!
+//! A connection per request: the socket is local, and nothing is left to clean up. Every wait and every size is
+//! bounded. Not here: what a command makes of an answer (`command/`), the JSON types (`common::engine_api`).
+
+use std::future::Future;
+use std::io::{self, ErrorKind};
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::engine_api::ErrorBody;
+use common::limits::{CLIENT_BODY_BYTES_MAX, CLIENT_REQUEST_TIME_MAX};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Body as _;
+use hyper::{Method, Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use crate::exit::Exit;
+use crate::paths::{self, Host};
+
+/// A client of one daemon.
+#[derive(Clone, Debug)]
+pub struct Client {
+    host: Host,
+    patience: Duration,
+}
+
+/// Why a request had no success.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error(
+        "cannot connect to the swarm daemon at {host}: {}. Is the daemon running? Start it with: swarm daemon",
+        os_text(source)
+    )]
+    Unreachable { host: Host, source: io::Error },
+    #[error(
+        "may not use the socket of the swarm daemon at {host}: {}. Ask as its owner, or as a member of the group `swarm`",
+        os_text(source)
+    )]
+    Denied { host: Host, source: io::Error },
+    #[error("Error response from daemon: {message}")]
+    Answer { status: StatusCode, message: String },
+    #[error("{method} {path}: no answer from the daemon within {waited:?}")]
+    TimedOut { method: Method, path: String, waited: Duration },
+    #[error("{method} {path}: the answer is larger than {CLIENT_BODY_BYTES_MAX} bytes")]
+    TooLarge { method: Method, path: String },
+    #[error("{method} {path}: talk to the daemon")]
+    Broken { method: Method, path: String, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("{method} {path}: make sense of the daemon's answer")]
+    Nonsense { method: Method, path: String, source: serde_json::Error },
+}
+
+/// The system's words without its number, which the text around them has no use for.
+fn os_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+}
+
+impl ClientError {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Answer { status, message } => exit_of_answer(*status, message),
+            Self::TimedOut { .. } => Exit::TimedOut,
+            Self::Unreachable { .. }
+            | Self::Denied { .. }
+            | Self::TooLarge { .. }
+            | Self::Broken { .. }
+            | Self::Nonsense { .. } => Exit::Failed,
+        }
+    }
+
+    /// Is there no daemon at this address at all, so that one may be started?
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+
+    pub fn is_conflict(&self) -> bool {
+        self.exit() == Exit::Conflict
+    }
+}
+
+/// Docker answers several of these with plain 500 or 503, so the text must help.
+fn exit_of_answer(status: StatusCode, message: &str) -> Exit {
+    let says = |text: &str| message.contains(text);
+    match status {
+        StatusCode::NOT_FOUND => Exit::NotFound,
+        StatusCode::CONFLICT => Exit::Conflict,
+        _ if says("update out of sequence") => Exit::Conflict,
+        _ if says("Timeout was reached before node joined") => Exit::TimedOut,
+        StatusCode::GATEWAY_TIMEOUT => Exit::TimedOut,
+        _ if says("does not have a leader") || says("This node is not a swarm manager") => Exit::NoManager,
+        _ if says("already part of a swarm") => Exit::Conflict,
+        _ => Exit::Failed,
+    }
+}
+
+impl Client {
+    pub fn new(host: Host) -> Self {
+        Self { host, patience: CLIENT_REQUEST_TIME_MAX }
+    }
+
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Does a daemon answer?
+    pub async fn ping(&self) -> Result<(), ClientError> {
+        self.request(Method::GET, "/_ping", None).await.map(drop)
+    }
+
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let body = self.get_bytes(path).await?;
+        parse(Method::GET, path, &body)
+    }
+
+    /// The body as it came, for what is shown as it came.
+    pub async fn get_bytes(&self, path: &str) -> Result<Bytes, ClientError> {
+        self.request(Method::GET, path, None).await
+    }
+
+    /// For requests whose answer has nothing to read.
+    pub async fn post(&self, path: &str, body: &impl Serialize) -> Result<(), ClientError> {
+        self.post_bytes(path, body).await.map(drop)
+    }
+
+    pub async fn post_for<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let answer = self.post_bytes(path, body).await?;
+        parse(Method::POST, path, &answer)
+    }
+
+    pub async fn post_nothing(&self, path: &str) -> Result<(), ClientError> {
+        self.request(Method::POST, path, None).await.map(drop)
+    }
+
+    pub async fn delete(&self, path: &str) -> Result<(), ClientError> {
+        self.request(Method::DELETE, path, None).await.map(drop)
+    }
+
+    async fn post_bytes(&self, path: &str, body: &impl Serialize) -> Result<Bytes, ClientError> {
+        let body = serde_json::to_vec(body).map_err(|source| ClientError::Nonsense {
+            method: Method::POST,
+            path: path.into(),
+            source,
+        })?;
+        self.request(Method::POST, path, Some(body)).await
+    }
+
+    async fn request(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<Bytes, ClientError> {
+        let exchange = self.exchange(method.clone(), path, body);
+        match tokio::time::timeout(self.patience, exchange).await {
+            Ok(answer) => answer,
+            Err(_) => Err(ClientError::TimedOut { method, path: path.into(), waited: self.patience }),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<Bytes, ClientError> {
+        let broken = |source| ClientError::Broken { method: method.clone(), path: path.into(), source };
+        let mut request = Request::builder()
+            .method(method.clone())
+            .uri(path)
+            .header(header::HOST, "swarm")
+            .header(header::USER_AGENT, concat!("swarm/", env!("CARGO_PKG_VERSION")));
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let body = Full::new(Bytes::from(body.unwrap_or_default()));
+        let request = request.body(body).map_err(|error| broken(error.into()))?;
+
+        let stream = self.connect().await?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| broken(error.into()))?;
+        let answer = async {
+            let response = sender.send_request(request).await.map_err(|error| broken(error.into()))?;
+            let status = response.status();
+            if response.body().size_hint().lower() > CLIENT_BODY_BYTES_MAX as u64 {
+                return Err(ClientError::TooLarge { method: method.clone(), path: path.into() });
+            }
+            match Limited::new(response.into_body(), CLIENT_BODY_BYTES_MAX).collect().await {
+                Ok(body) => Ok((status, body.to_bytes())),
+                Err(error) if error.is::<LengthLimitError>() => {
+                    Err(ClientError::TooLarge { method: method.clone(), path: path.into() })
+                }
+                Err(error) => Err(broken(error)),
+            }
+        };
+        // The connection only moves bytes between the socket and `answer`; its own end or error shows there.
+        let (status, body) = drive(answer, connection).await?;
+        if status.is_success() { Ok(body) } else { Err(answer_error(status, &body)) }
+    }
+
+    async fn connect(&self) -> Result<UnixStream, ClientError> {
+        let socket = self.host.socket();
+        let denied = |source| ClientError::Denied { host: self.host.clone(), source };
+        paths::check_fallback(socket).map_err(denied)?;
+        UnixStream::connect(socket).await.map_err(|source| match source.kind() {
+            ErrorKind::PermissionDenied => denied(source),
+            _ => ClientError::Unreachable { host: self.host.clone(), source },
+        })
+    }
+}
+
+/// Runs what a command does: one thread, for it only ever waits for one answer.
+pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(work)
+}
+
+/// Runs `connection` beside `answer` until `answer` is there.
+async fn drive<T>(answer: impl Future<Output = T>, connection: impl Future) -> T {
+    let mut answer = std::pin::pin!(answer);
+    tokio::select! {
+        answer = &mut answer => return answer,
+        _ = connection => {}
+    }
+    answer.await
+}
+
+fn parse<T: DeserializeOwned>(method: Method, path: &str, body: &[u8]) -> Result<T, ClientError> {
+    serde_json::from_slice(body).map_err(|source| ClientError::Nonsense { method, path: path.into(), source })
+}
+
+/// The message of an answer that is not a success; plain text and no text at all happen too.
+fn answer_error(status: StatusCode, body: &[u8]) -> ClientError {
+    const TEXT_CHARS_MAX: usize = 2_000;
+    let message = match serde_json::from_slice::<ErrorBody>(body) {
+        Ok(body) => body.message,
+        Err(_) => String::from_utf8_lossy(body).trim().chars().take(TEXT_CHARS_MAX).collect(),
+    };
+    let message = if message.is_empty() { status.to_string() } else { in_our_words(&message) };
+    ClientError::Answer { status, message }
+}
+
+/// The API speaks Docker's exact texts, which name commands of `docker`; people of this program have `swarm`.
+fn in_our_words(message: &str) -> String {
+    message.replace("\"docker swarm ", "\"swarm ").replace("\"docker info\"", "\"swarm info\"")
+}
+
+/// One segment of a path, or one value of a query.
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => escaped.push(byte.into()),
+            _ => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    // `.` and `..` alone would be taken for steps through folders.
+    if !escaped.is_empty() && escaped.bytes().all(|byte| byte == b'.') {
+        return escaped.replace('.', "%2E");
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_become_exit_codes() {
+        #[rustfmt::skip]
+        let cases = [
+            (404, "node n9 not found", Exit::NotFound),
+            (409, "name conflicts with an existing object", Exit::Conflict),
+            (500, "update out of sequence", Exit::Conflict),
+            (500, "The swarm does not have a leader. It's possible that too few managers are online.", Exit::NoManager),
+            (503, "This node is not a swarm manager. Use \"swarm init\"", Exit::NoManager),
+            (503, "This node is already part of a swarm. Use", Exit::Conflict),
+            (503, "This node is not part of a swarm", Exit::Failed),
+            (503, "Timeout was reached before node joined. The attempt", Exit::TimedOut),
+            (400, "can't remove member from the raft: this would result in a loss of quorum", Exit::Failed),
+            (400, "attempting to demote the last manager of the swarm", Exit::Failed),
+            (504, "", Exit::TimedOut),
+            (500, "", Exit::Failed),
+        ];
+        for (status, message, expected) in cases {
+            let status = StatusCode::from_u16(status).expect("a status");
+            assert_eq!(exit_of_answer(status, message), expected, "{status} {message}");
+        }
+    }
+
+    #[test]
+    fn error_bodies_of_any_kind_give_a_text() {
+        #[rustfmt::skip]
+        let cases: [(&[u8], &str); 5] = [
+            (br#"{"message":"node n9 not found"}"#, "Error response from daemon: node n9 not found"),
+            (br#"{"message":"Use \"docker swarm init\" or \"docker info\""}"#, r#"Error response from daemon: Use "swarm init" or "swarm info""#),
+            (b"plain text\n", "Error response from daemon: plain text"),
+            (b"", "Error response from daemon: 500 Internal Server Error"),
+            (b"\xff\xfe", "Error response from daemon: \u{fffd}\u{fffd}"),
+        ];
+        for (body, expected) in cases {
+            assert_eq!(answer_error(StatusCode::INTERNAL_SERVER_ERROR, body).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn segments_cannot_leave_their_place() {
+        let cases = [("n1", "n1"), ("a/b?c", "a%2Fb%3Fc"), ("ü", "%C3%BC"), ("..", "%2E%2E"), ("a.b", "a.b")];
+        for (text, expected) in cases {
+            assert_eq!(escape(text), expected);
+        }
+    }
+
+    /// A daemon that says `answer`, whatever it is asked, and what the client makes of it.
+    async fn ask(answer: &'static [u8], stays_open: bool) -> Result<serde_json::Value, ClientError> {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let socket = folder.path().join("swarm.sock");
+        let listener = tokio::net::UnixListener::bind(&socket).expect("listen");
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.expect("a caller");
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(answer).await;
+            if stays_open {
+                std::future::pending::<()>().await;
+            }
+            drop(stream);
+            std::future::pending::<()>().await;
+        };
+        let client = Client { host: Host::from_socket(&socket), patience: Duration::from_millis(300) };
+        tokio::select! {
+            answer = client.get("/swarm") => answer,
+            () = serve => unreachable!("it never ends"),
+        }
+    }
+
+    #[tokio::test]
+    async fn no_answer_hangs_or_breaks_the_client() {
+        #[rustfmt::skip]
+        let cases: [(&[u8], bool, &str); 8] = [
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", true, "answer"),
+            (b"HTTP/1.1 200 OK\r\n\r\n{}", false, "answer"),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{x", true, "GET /swarm: make sense of the daemon's answer"),
+            (b"", true, "GET /swarm: no answer from the daemon within 300ms"),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", true, "GET /swarm: no answer from the daemon within 300ms"),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", false, "GET /swarm: talk to the daemon"),
+            (b"", false, "GET /swarm: talk to the daemon"),
+            (b"SSH-2.0-OpenSSH\r\n", true, "GET /swarm: talk to the daemon"),
+        ];
+        for (answer, stays_open, expected) in cases {
+            let seen = match ask(answer, stays_open).await {
+                Ok(_) => "answer".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            assert_eq!(seen, expected, "{}", String::from_utf8_lossy(answer));
+        }
+        let too_long = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n{";
+        assert!(matches!(ask(too_long, true).await, Err(ClientError::TooLarge { .. })));
+        assert_eq!(ask(b"", true).await.unwrap_err().exit(), Exit::TimedOut);
+    }
+}

@@ -1,0 +1,52 @@
+//! What each command does: arguments to API calls to text. One file per noun or verb.
+
+pub mod cluster_flags;
+pub mod documents;
+pub mod edit;
+pub mod gossip;
+pub mod info;
+pub mod init;
+pub mod join;
+pub mod join_token;
+pub mod leave;
+pub mod node;
+pub mod raft;
+pub mod task_list;
+pub mod update;
+pub mod version;
+
+/// The availability of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Availability {
+    /// Takes tasks
+    Active,
+    /// Keeps its tasks, takes no new ones
+    Pause,
+    /// Its tasks move to other nodes, and it takes no new ones
+    Drain,
+}
+
+impl Availability {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Pause => "pause",
+            Self::Drain => "drain",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Role {
+    Worker,
+    Manager,
+}
+
+impl Role {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Worker => "worker",
+            Self::Manager => "manager",
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Amounts in words: how long ago, how long.
+
+use std::time::Duration;
+
+/// `5 seconds`, `About an hour`, `3 months`: Docker's words.
+pub fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let minutes = seconds / 60;
+    let hours = (seconds + 1_800) / 3_600;
+    match () {
+        () if seconds < 1 => "Less than a second".into(),
+        () if seconds == 1 => "1 second".into(),
+        () if seconds < 60 => format!("{seconds} seconds"),
+        () if minutes == 1 => "About a minute".into(),
+        () if minutes < 60 => format!("{minutes} minutes"),
+        () if hours == 1 => "About an hour".into(),
+        () if hours < 48 => format!("{hours} hours"),
+        () if hours < 24 * 7 * 2 => format!("{} days", hours / 24),
+        () if hours < 24 * 30 * 2 => format!("{} weeks", hours / 24 / 7),
+        () if hours < 24 * 365 * 2 => format!("{} months", hours / 24 / 30),
+        () => format!("{} years", seconds / 3_600 / 24 / 365),
+    }
+}
+
+/// `ready` to `Ready`.
+pub fn title(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_in_words() {
+        const HOUR: u64 = 3_600;
+        #[rustfmt::skip]
+        let cases = [
+            (0, "Less than a second"), (1, "1 second"), (59, "59 seconds"), (60, "About a minute"), (150, "2 minutes"),
+            (HOUR, "About an hour"), (2 * HOUR - 1, "2 hours"), (47 * HOUR, "47 hours"), (72 * HOUR, "3 days"),
+            (24 * 20 * HOUR, "2 weeks"), (2160 * HOUR, "3 months"), (24 * 365 * 3 * HOUR, "3 years"),
+        ];
+        for (seconds, expected) in cases {
+            assert_eq!(duration(Duration::from_secs(seconds)), expected, "{seconds}");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The command line as people and scripts meet it: the program itself against canned answers of a daemon.
+
+mod endings;
+mod fake_api;
+mod fixtures;
+mod help;
+mod requests;
+mod texts;
