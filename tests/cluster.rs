@@ -117,7 +117,13 @@ async fn a_manager_leaves_only_when_that_is_meant() {
     );
 
     cluster.client(0).set_role(cluster.id(1), "worker").await.unwrap();
-    is_manager(&cluster, 1, false).await;
+    cluster
+        .wait_until("it knows that it is no manager", SOON, async || match cluster.client(1).info().await {
+            Ok(info) if !info.control_available => Ok(()),
+            found => Err(format!("{found:?}")),
+        })
+        .await
+        .unwrap();
     cluster.client(1).leave(false).await.unwrap();
 
     let last = cluster.client(0).post("/swarm/leave", &()).await.unwrap();

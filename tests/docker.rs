@@ -80,7 +80,7 @@ async fn the_docker_command_looks_after_nodes() {
         .ok(&["node", "ls", "--format", "{{.ID}} {{.Status}} {{.Availability}} {{.ManagerStatus}}"])
         .await
         .unwrap();
-    assert!(rows.lines().any(|row| row == format!("{worker} Ready Active ")), "{rows}");
+    assert!(rows.lines().any(|row| row.trim_end() == format!("{worker} Ready Active")), "{rows}");
     let workers = docker.ok(&["node", "ls", "-q", "--filter", "role=worker"]).await.unwrap();
     assert_eq!(workers, worker);
 
@@ -141,7 +141,7 @@ async fn the_docker_command_looks_after_nodes() {
     assert!(live.code == Some(1) && live.stderr.contains("is not down and can't be removed"), "{live:?}");
     assert_eq!(docker.ok(&["node", "rm", "--force", worker]).await.unwrap(), worker);
     let gone = docker.run(&["node", "inspect", worker]).await.unwrap();
-    assert!(gone.code == Some(1) && gone.stderr.to_lowercase().contains("no such"), "{gone:?}");
+    assert!(gone.code == Some(1) && gone.stderr.contains("not found"), "{gone:?}");
 }
 
 #[tokio::test]

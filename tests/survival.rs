@@ -209,13 +209,16 @@ async fn a_lost_majority_is_said_and_its_return_is_enough() {
 
     cluster.nodes[1].launch().await.unwrap();
     let back = now();
-    cluster.leader(SOON).await.unwrap();
-    eprintln!("majority back, well: {:?}", now().since(back));
+    let returned = cluster.client(1);
     cluster
-        .client(1)
-        .change_node(&worker.id, |spec| drop(spec.labels.insert("a".into(), "b".into())))
+        .wait_until("the one that returned writes", SOON, async || {
+            let change =
+                returned.change_node(&worker.id, |spec| drop(spec.labels.insert("a".into(), "b".into())));
+            change.await.map_err(|error| format!("{error:#}"))
+        })
         .await
         .unwrap();
+    eprintln!("majority back, well: {:?}", now().since(back));
 }
 
 #[tokio::test]
