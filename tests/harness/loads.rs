@@ -18,12 +18,12 @@ use crate::client::{Answer, Client, NoAnswer};
 use crate::history::{Call, History, NOTHING, Operation, Outcome, Value, versions_go_back};
 use crate::linearizability;
 
-/// The label that is the register.
-const LABEL: &str = "register";
 /// What a client does after a request that failed, instead of asking as fast as it can.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(20);
-/// The API's words for a version that is not the newest: nothing was written.
-const REFUSED: &str = "update out of sequence";
+/// The API's words that promise that nothing was written: the version is not the newest, there was nobody to write
+/// it, this node cannot write. Where it cannot tell, it says so in other words.
+const REFUSED: [&str; 3] =
+    ["update out of sequence", "The swarm does not have a leader", "This node is not a swarm manager"];
 
 #[derive(Clone, Debug)]
 pub struct LoadOptions {
@@ -51,6 +51,8 @@ pub struct Load {
 
 struct Shared {
     options: LoadOptions,
+    /// The label that is the register; another one for each load, so that all begin with nothing.
+    label: String,
     history: History,
     next_value: AtomicU64,
     acknowledged: Mutex<Vec<Monotonic>>,
@@ -69,7 +71,9 @@ pub struct Report {
 impl Load {
     pub fn start(options: LoadOptions) -> Load {
         assert!(!options.sockets.is_empty() && !options.registers.is_empty());
+        static SERIAL: AtomicU64 = AtomicU64::new(1);
         let shared = Arc::new(Shared {
+            label: format!("register{}", SERIAL.fetch_add(1, Ordering::Relaxed)),
             history: History::new(),
             next_value: AtomicU64::new(NOTHING + 1),
             acknowledged: Mutex::default(),
@@ -104,7 +108,7 @@ impl Load {
         let shared = self.shared;
         for register in &shared.options.registers {
             let started = shared.history.start(usize::MAX, register, Call::Read);
-            let (value, version, _) = parse(&reader.get(&path(register)).await?)?;
+            let (value, version, _) = parse(&reader.get(&path(register)).await?, &shared.label)?;
             shared.history.end(started, Outcome::Value { value, version });
         }
         let acknowledged = shared.acknowledged.lock().expect("no holder panics").clone();
@@ -174,11 +178,12 @@ async fn swap_once(
 ) -> Result<(), String> {
     let started = shared.history.start(number, register, Call::Read);
     let answer = reader.get(&path(register)).await.map_err(|error| words(&error))?;
-    let (expected, version, mut node) = parse(&answer).map_err(|error| format!("{error:#}"))?;
+    let (expected, version, mut node) =
+        parse(&answer, &shared.label).map_err(|error| format!("{error:#}"))?;
     shared.history.end(started, Outcome::Value { value: expected, version });
 
     let new = shared.next_value.fetch_add(1, Ordering::Relaxed);
-    node.spec.labels.insert(LABEL.into(), new.to_string());
+    node.spec.labels.insert(shared.label.clone(), new.to_string());
     let started = shared.history.start(number, register, Call::Swap { expected, new });
     let answer = writer.update_node(register, version, &node.spec).await;
     let outcome = outcome(&answer);
@@ -189,7 +194,7 @@ async fn swap_once(
         acknowledged.push(SystemClock.monotonic());
     }
     match answer {
-        Ok(answer) if answer.is_ok() || outcome == Outcome::Refused => Ok(()),
+        Ok(answer) if answer.is_ok() || answer.message().contains(REFUSED[0]) => Ok(()),
         Ok(answer) => Err(format!("status {}: {}", answer.status, answer.message())),
         Err(error) => Err(words(&error)),
     }
@@ -199,15 +204,15 @@ async fn swap_once(
 fn outcome(answer: &Result<Answer, NoAnswer>) -> Outcome {
     match answer {
         Ok(answer) if answer.is_ok() => Outcome::Done,
-        Ok(answer) if answer.message().contains(REFUSED) => Outcome::Refused,
+        Ok(answer) if REFUSED.iter().any(|words| answer.message().contains(words)) => Outcome::Refused,
         Err(NoAnswer::NotSent(..)) => Outcome::Refused,
         Ok(_) | Err(NoAnswer::Late { .. } | NoAnswer::Broken { .. }) => Outcome::Unknown,
     }
 }
 
-fn parse(answer: &Answer) -> anyhow::Result<(Value, u64, common::engine_api::node::Node)> {
+fn parse(answer: &Answer, label: &str) -> anyhow::Result<(Value, u64, common::engine_api::node::Node)> {
     let node: common::engine_api::node::Node = answer.json()?;
-    let value = node.spec.labels.get(LABEL).map_or(Ok(NOTHING), |label| label.parse())?;
+    let value = node.spec.labels.get(label).map_or(Ok(NOTHING), |label| label.parse())?;
     Ok((value, node.version.index, node))
 }
 

@@ -1,10 +1,10 @@
-//! Loopback addresses of a lab: one network `127.x.y.0/24` per lab, found from its name.
+//! Loopback addresses of a lab: one network `127.x.y.0/24` per lab, found from its folder.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use common::limits::LAB_NODES_MAX;
-
-use super::record::LabName;
 
 /// The port of every node's traffic; nodes differ in their address.
 const NODE_PORT: u16 = 2377;
@@ -12,8 +12,8 @@ const NODE_PORT: u16 = 2377;
 const SECOND: std::ops::Range<u8> = 200..250;
 
 /// A network in which the first `count` addresses are free: the lab's own one, or the next.
-pub fn free_network(name: &LabName, count: usize) -> Option<Network> {
-    candidates(name).find(|network| (0..count).all(|index| is_free(network.addr(index))))
+pub fn free_network(folder: &Path, count: usize) -> Option<Network> {
+    candidates(folder).find(|network| (0..count).all(|index| is_free(network.addr(index))))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,14 +32,12 @@ impl Network {
 
 const _: () = assert!(LAB_NODES_MAX < 254);
 
-/// Every network once, from the one that belongs to the name on, so that a lab has the same addresses again.
-fn candidates(name: &LabName) -> impl Iterator<Item = Network> {
+/// Every network once, from the one that belongs to the folder on, so that a lab has the same addresses again.
+fn candidates(folder: &Path) -> impl Iterator<Item = Network> {
     let count = usize::from(SECOND.end - SECOND.start) * 256;
     // Fowler, Noll and Vo's hash: the same on every machine and in every version.
-    let hash = name
-        .as_str()
-        .bytes()
-        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let mix = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+    let hash = folder.as_os_str().as_bytes().iter().fold(0x811c_9dc5, mix);
     let first = hash as usize % count;
     (0..count).map(move |step| {
         let index = (first + step) % count;
@@ -57,21 +55,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_has_a_network_and_another_name_another() {
-        let first = |name: &str| candidates(&name.parse().unwrap()).next().unwrap();
-        assert_eq!(first("lab"), first("lab"));
-        assert_ne!(first("lab"), first("lab2"));
+    fn a_folder_has_a_network_and_another_folder_another() {
+        let first = |folder: &str| candidates(Path::new(folder)).next();
+        assert_eq!(first("/labs/lab"), first("/labs/lab"));
+        assert_ne!(first("/labs/lab"), first("/labs/lab2"));
+        assert_ne!(first("/labs/lab"), first("/others/lab"));
         let all: std::collections::HashSet<_> =
-            candidates(&"lab".parse().unwrap()).map(|network| network.addr(0)).collect();
+            candidates(Path::new("/labs/lab")).map(|network| network.addr(0)).collect();
         assert_eq!(all.len(), 50 * 256);
     }
 
     #[test]
     fn a_network_in_use_is_passed_over() {
-        let name: LabName = "in-use-in-a-test".parse().unwrap();
-        let before = free_network(&name, 3).unwrap();
-        let _taken = UdpSocket::bind(before.addr(2)).unwrap();
-        assert_ne!(free_network(&name, 3).unwrap(), before);
-        assert_eq!(free_network(&name, 2).unwrap(), before);
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let before = free_network(folder.path(), 3).expect("free");
+        let _taken = UdpSocket::bind(before.addr(2)).expect("free");
+        assert_ne!(free_network(folder.path(), 3).expect("another one"), before);
+        assert_eq!(free_network(folder.path(), 2).expect("free"), before);
     }
 }

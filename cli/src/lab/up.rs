@@ -85,7 +85,7 @@ async fn remove_what_a_crash_left(which: &Which) -> anyhow::Result<()> {
 
 async fn make(lab: &Lab, managers: usize, count: usize) -> anyhow::Result<Record> {
     let network =
-        network::free_network(&lab.name, count).context("no loopback network is free for this lab")?;
+        network::free_network(&lab.folder, count).context("no loopback network is free for this lab")?;
     let nodes = (0..count).map(|index| {
         let manager = index < managers;
         let name =
