@@ -217,3 +217,5 @@ pub const TEMPLATE_DEPTH_MAX: usize = 64;
 pub const TEMPLATE_OUTPUT_BYTES_MAX: usize = 16 << 20;
 /// Steps taken, and 16 bytes handled count as one, while one template runs for one object.
 pub const TEMPLATE_WORK_MAX: u64 = 4 << 20;
+/// How long a stream waits on a node that is just becoming a manager.
+pub const MANAGER_START_WAIT: Duration = Duration::from_secs(2);

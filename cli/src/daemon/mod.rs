@@ -57,6 +57,7 @@ async fn daemon(args: Args) -> anyhow::Result<()> {
     let _lock = lock::lock(folder.path(), &folder.lock_file())?;
     let socket = args.host().socket().to_path_buf();
     let listener = listen(&socket)?;
+    let mine = inode(&socket);
     let tasks = Tasks::new();
     let engine = engine_socket(&args.engine);
     let describer = Describer { name: args.node_name.clone(), engine: engine.clone().map(Arc::new) };
@@ -81,7 +82,9 @@ async fn daemon(args: Args) -> anyhow::Result<()> {
     if tokio::time::timeout(STOP_WAIT, stop).await.is_err() {
         warn!("not everything stopped in time");
     }
-    let _ = std::fs::remove_file(&socket); // the next start replaces it anyway
+    if inode(&socket) == mine {
+        let _ = std::fs::remove_file(&socket); // the next start replaces it anyway
+    }
     info!("stopped");
     Ok(())
 }
@@ -122,6 +125,12 @@ fn listen(socket: &Path) -> anyhow::Result<UnixListener> {
         let _ = nix::unistd::chown(socket, None, Some(group.gid));
     }
     Ok(listener)
+}
+
+/// Tells our socket from one that a later daemon has put in its place.
+fn inode(path: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).ok().map(|metadata| metadata.ino())
 }
 
 fn engine_socket(engine: &Engine) -> Option<std::path::PathBuf> {

@@ -5,11 +5,12 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::Context;
 use common::gossip::{Gossip, Identity as GossipIdentity, Start};
 use common::identity::{DataKey, NodeIdentity, StoredIdentity, file as identity_file};
-use common::limits::{GOODBYE_WAIT, LOCAL_STREAM_BYTES};
+use common::limits::{GOODBYE_WAIT, LOCAL_STREAM_BYTES, MANAGER_START_WAIT};
 use common::object::{NodeId, Role};
 use common::random::{Random, SystemRandom};
 use common::shutdown::Tasks;
@@ -276,11 +277,19 @@ impl Running {
         Ok(())
     }
 
+    /// Hands a stream to the manager here. A node that is just becoming one lets its callers wait a moment, so that
+    /// the leader need not knock again; elsewhere the stream ends at once, and the caller asks another node.
     fn route(&self, incoming: Incoming) {
-        // Without a manager here the stream ends at once, and the caller asks elsewhere.
-        if let Some(manager) = self.manager() {
-            self.tasks.spawn_until_stopped(async move { manager.serve(incoming).await });
-        }
+        let mut manager = self.manager.subscribe();
+        let becoming = self.identity.borrow().role == Role::Manager;
+        self.tasks.spawn_until_stopped(async move {
+            let patience = if becoming { MANAGER_START_WAIT } else { Duration::ZERO };
+            let started = tokio::time::timeout(patience, manager.wait_for(Option::is_some)).await;
+            let Ok(Ok(Some(manager))) = started.map(|started| started.map(|manager| manager.clone())) else {
+                return;
+            };
+            manager.serve(incoming).await;
+        });
     }
 }
 

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use common::gossip::{Event, Gossip, MemberState, News};
-use common::limits::{CONTROL_RETRY, FULL_PASS_PERIOD, PROPOSAL_CHANGES_MAX, ROLES_LOOK_AGAIN};
+use common::limits::{FULL_PASS_PERIOD, PROPOSAL_CHANGES_MAX, ROLES_LOOK_AGAIN};
 use common::object::{NodeId, Version};
 use common::report::Report;
 use common::time::Monotonic;
 use futures_util::future::join_all;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::steps::Steps;
 use super::wake::Wake;
@@ -136,7 +136,7 @@ impl Term {
         if carried_out {
             self.wake.roles();
         } else {
-            self.wake.roles_at(self.forward.clock.monotonic().plus(CONTROL_RETRY));
+            self.wake.roles_at(self.forward.clock.monotonic().plus(ROLES_LOOK_AGAIN));
         }
     }
 
@@ -247,7 +247,8 @@ impl Term {
                 addr: member.addr.clone(),
                 voter: member.voter,
                 reachable: member.node == self.forward.me || self.alive_at(member.node).is_some(),
-                lag: member.lag,
+                // Unknown until it has answered: a member that has only been announced is not caught up.
+                lag: member.matched.and(member.lag),
             })
             .collect();
         let group = Group { me, members };
@@ -256,7 +257,7 @@ impl Term {
         let reasons: Vec<String> = waiting.iter().map(ToString::to_string).collect();
         if reasons != self.waiting {
             for reason in &waiting {
-                warn!(node.id = %reason.node, reason = reason.text, "a change of role waits");
+                info!(node.id = %reason.node, reason = reason.text, "a change of role waits");
             }
             self.waiting = reasons;
         }
