@@ -40,6 +40,8 @@ pub enum AddressError {
         "could not find an IP address to advertise: this system has none but loopback; specify one with --advertise-addr"
     )]
     None,
+    #[error("cannot listen on udp address {address}: {reason}")]
+    NotFree { address: SocketAddr, reason: String },
     #[error("advertise address must be a specific address, {ip} is not")]
     Unspecified { ip: IpAddr },
 }
@@ -83,6 +85,14 @@ pub fn choose(listen: &str, advertise: &str, interfaces: &[Interface]) -> Result
         _ => listen,
     };
     Ok(Addresses { listen, advertise })
+}
+
+/// Whether this node could listen there now.
+pub fn check_free(address: SocketAddr) -> Result<(), AddressError> {
+    match std::net::UdpSocket::bind(address) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(AddressError::NotFree { address, reason: error.to_string() }),
+    }
 }
 
 /// A manager to join: `IP`, `IP:PORT`, `[IPv6]:PORT`. Names are resolved by the caller.

@@ -115,6 +115,7 @@ impl NodeHost {
 
     async fn init_new(&self, init: Init) -> Result<NodeId, ApiError> {
         let addresses = choose(&init.listen_addr, &init.advertise_addr)?;
+        address::check_free(addresses.listen).map_err(|error| ApiError::invalid(error.to_string()))?;
         self.set_phase(Phase::Pending);
         match self.found(addresses, init).await {
             Ok(running) => {
@@ -196,6 +197,8 @@ impl NodeHost {
 
     async fn enter(&self, join: Join) -> Result<(), ApiError> {
         let addresses = choose(&join.listen_addr, &join.advertise_addr)?;
+        // Before anybody is asked: a node that is let in and then cannot listen would haunt the cluster's list.
+        address::check_free(addresses.listen).map_err(|error| ApiError::invalid(error.to_string()))?;
         self.set_phase(Phase::Pending);
         let admitted = certificate::first(&join.remote_addrs, &join.token, join.availability).await;
         let (identity, issued, remote) = match admitted {
