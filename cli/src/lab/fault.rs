@@ -75,7 +75,7 @@ pub async fn restart(args: Args) -> anyhow::Result<()> {
             end(node, Signal::SIGKILL).await?;
         }
         node.cut = None;
-        node.process = Some(up::spawn(node)?);
+        node.process = Some(up::spawn(node).await?);
         up::answers(node).await?;
         Ok("runs again")
     })
@@ -200,7 +200,7 @@ mod tests {
         let stdout = child.stdout.take().expect("piped");
         std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut said)
             .expect("it says that it is up");
-        node.process = ProcessId::of(child.id());
+        node.process = ProcessId::of_new(child.id()).await;
         signal(&node, Signal::SIGSTOP).expect("it runs");
         end(&node, Signal::SIGTERM).await.expect("it ends");
         assert_eq!(child.wait().expect("ours").code(), Some(7));

@@ -19,6 +19,8 @@ use serde::{Deserialize, Serialize};
 
 /// Time between two looks at whether a process is gone.
 const LOOK_PERIOD: Duration = Duration::from_millis(10);
+/// Time between two looks at whether a new process has its arguments, which takes microseconds.
+const START_LOOK_PERIOD: Duration = Duration::from_millis(1);
 
 /// One process, and never another that got its id later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +44,19 @@ impl ProcessId {
     pub fn of(pid: u32) -> Option<Self> {
         let (started, _) = read_stat(pid)?;
         Some(Self { pid, started })
+    }
+
+    /// A process that was started just now, as soon as it can be recognised: for a moment it has no arguments.
+    pub async fn of_new(pid: u32) -> Option<Self> {
+        while arguments_of(pid).is_empty() {
+            match read_stat(pid)? {
+                (_, ProcessState::Gone) => break, // ended already, and has none again
+                (_, ProcessState::Running | ProcessState::Paused) => {
+                    tokio::time::sleep(START_LOOK_PERIOD).await
+                }
+            }
+        }
+        Self::of(pid)
     }
 
     /// What this process does, as daemon of the node with this state folder.
@@ -96,9 +111,7 @@ pub fn daemons_within(folder: &Path) -> io::Result<Vec<(ProcessId, PathBuf)>> {
 }
 
 fn is_daemon_of(pid: u32, state_dir: &Path) -> bool {
-    let arguments = arguments_of(pid);
-    // For a moment while a program is being started, there are no arguments to see.
-    arguments.is_empty() || state_dir_in(&arguments) == Some(state_dir.as_os_str().as_bytes())
+    state_dir_in(&arguments_of(pid)) == Some(state_dir.as_os_str().as_bytes())
 }
 
 /// The arguments of a process, each with a zero byte behind it; empty where there is no such process.
@@ -152,7 +165,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("temporary folder");
         let state_dir = folder.path().join("manager1/state");
         let mut child = stand_in(&state_dir);
-        let process = ProcessId::of(child.id()).expect("it runs");
+        let process = ProcessId::of_new(child.id()).await.expect("it runs");
         assert_eq!(process.state(&state_dir), ProcessState::Running);
         process.signal(&state_dir, Signal::SIGSTOP).expect("ours");
         while process.state(&state_dir) != ProcessState::Paused {
@@ -171,11 +184,11 @@ mod tests {
         process.signal(&state_dir, Signal::SIGKILL).expect("nothing to do");
     }
 
-    #[test]
-    fn another_process_with_the_same_id_is_left_alone() {
+    #[tokio::test]
+    async fn another_process_with_the_same_id_is_left_alone() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let mut child = stand_in(folder.path());
-        let process = ProcessId::of(child.id()).expect("it runs");
+        let process = ProcessId::of_new(child.id()).await.expect("it runs");
         let earlier = ProcessId { started: process.started - 1, ..process };
         assert_eq!(earlier.state(folder.path()), ProcessState::Gone);
         assert_eq!(process.state(Path::new("/other")), ProcessState::Gone);

@@ -106,7 +106,7 @@ async fn make(lab: &Lab, managers: usize, count: usize) -> anyhow::Result<Record
 
     output::note(&format!("Starting {} in {}.", plural(count, "daemon"), lab.folder.display()));
     for index in 0..count {
-        record.nodes[index].process = Some(spawn(&record.nodes[index])?);
+        record.nodes[index].process = Some(spawn(&record.nodes[index]).await?);
         lab.save(&record)?;
     }
     try_join_all(record.nodes.iter().map(answers)).await?;
@@ -136,7 +136,7 @@ async fn make(lab: &Lab, managers: usize, count: usize) -> anyhow::Result<Record
 }
 
 /// Starts the daemon of a node in a session of its own.
-pub fn spawn(node: &LabNode) -> anyhow::Result<ProcessId> {
+pub async fn spawn(node: &LabNode) -> anyhow::Result<ProcessId> {
     let what = || format!("start {}", node.name);
     // Said now and in words, not later by a daemon that cannot listen.
     let host: Host = node.host().to_string().parse().map_err(|error: paths::HostError| {
@@ -155,7 +155,7 @@ pub fn spawn(node: &LabNode) -> anyhow::Result<ProcessId> {
         .spawn()
         .with_context(what)?;
     // It is our child and we have not waited for it, so its id is still its own.
-    ProcessId::of(child.id()).with_context(what)
+    ProcessId::of_new(child.id()).await.with_context(what)
 }
 
 /// Waits until a daemon's socket answers.
