@@ -219,3 +219,6 @@ pub const TEMPLATE_OUTPUT_BYTES_MAX: usize = 16 << 20;
 pub const TEMPLATE_WORK_MAX: u64 = 4 << 20;
 /// How long a stream waits on a node that is just becoming a manager.
 pub const MANAGER_START_WAIT: Duration = Duration::from_secs(2);
+/// How long init and join wait for a port that the cluster left a moment ago still uses, and how often they look.
+pub const PORT_RELEASE_WAIT: Duration = Duration::from_secs(2);
+pub const PORT_LOOK_AGAIN: Duration = Duration::from_millis(20);

@@ -6,6 +6,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use common::limits::{PORT_LOOK_AGAIN, PORT_RELEASE_WAIT};
+
 /// The UDP port for other nodes.
 pub const DEFAULT_PORT: u16 = 2377;
 
@@ -87,12 +89,23 @@ pub fn choose(listen: &str, advertise: &str, interfaces: &[Interface]) -> Result
     Ok(Addresses { listen, advertise })
 }
 
-/// Whether this node could listen there now.
-pub fn check_free(address: SocketAddr) -> Result<(), AddressError> {
-    match std::net::UdpSocket::bind(address) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(AddressError::NotFree { address, reason: error.to_string() }),
-    }
+/// Whether this node could listen there now. Waits a moment for a port that is in use: the one of a cluster that
+/// this node has just left is kept until the last goodbyes are out.
+pub async fn check_free(address: SocketAddr) -> Result<(), AddressError> {
+    let refused = |error: std::io::Error| AddressError::NotFree { address, reason: error.to_string() };
+    let listen = || std::net::UdpSocket::bind(address).map(drop);
+    let released = async {
+        loop {
+            match listen() {
+                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                    tokio::time::sleep(PORT_LOOK_AGAIN).await;
+                }
+                other => return other,
+            }
+        }
+    };
+    let waited = tokio::time::timeout(PORT_RELEASE_WAIT, released).await;
+    waited.unwrap_or_else(|_| listen()).map_err(refused)
 }
 
 /// A manager to join: `IP`, `IP:PORT`, `[IPv6]:PORT`. Names are resolved by the caller.

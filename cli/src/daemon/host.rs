@@ -35,15 +35,15 @@ struct Shared {
     lab: bool,
     phase: RwLock<Phase>,
     /// Held by whoever changes the phase.
-    turn: Mutex<()>,
+    turn: Arc<Mutex<()>>,
     verdicts: mpsc::Sender<Verdict>,
 }
 
 #[derive(Clone)]
 enum Phase {
     Inactive,
-    /// Starting, joining or leaving.
-    Pending,
+    /// Starting, joining or leaving; with its role where there is one to take up again.
+    Pending(Option<Role>),
     Running(Arc<Running>),
     /// There is state on disk that cannot be used: why.
     Broken(String),
@@ -54,8 +54,8 @@ impl NodeHost {
     pub fn new(setup: Setup, lab: bool) -> Self {
         let (verdicts, mut verdict) = mpsc::channel(VERDICTS_MAX);
         let tasks = setup.tasks.clone();
-        let phase = RwLock::new(Phase::Pending);
-        let host = Self { shared: Arc::new(Shared { setup, lab, phase, turn: Mutex::default(), verdicts }) };
+        let phase = RwLock::new(Phase::Pending(None));
+        let host = Self { shared: Arc::new(Shared { setup, lab, phase, turn: Arc::default(), verdicts }) };
         let listener = host.clone();
         tasks.spawn_until_stopped(async move {
             while let Some(Verdict::Removed) = verdict.recv().await {
@@ -70,8 +70,18 @@ impl NodeHost {
 
     /// Takes up what is on disk: a place in a cluster, nothing, or something that cannot be used, which is kept
     /// for a person to look at.
-    pub async fn resume(&self) {
-        let _turn = self.shared.turn.lock().await;
+    ///
+    /// The future has the turn from the moment it is made: whoever asks for something first waits for it.
+    pub fn resume(&self) -> impl Future<Output = ()> + Send + use<> {
+        let turn = self.shared.turn.clone().try_lock_owned().expect("nobody has had a turn before the start");
+        let host = self.clone();
+        async move {
+            host.take_up().await;
+            drop(turn);
+        }
+    }
+
+    async fn take_up(&self) {
         let phase = match self.load().await {
             Ok(Some(running)) => Phase::Running(running),
             Ok(None) => Phase::Inactive,
@@ -101,6 +111,7 @@ impl NodeHost {
         };
         let stored = identity_file::load(&folder.identity_file())?
             .with_context(|| format!("{} is missing", folder.identity_file().display()))?;
+        self.set_phase(Phase::Pending(Some(stored.identity.role)));
         if stored.identity.is_expired(self.shared.setup.clock.now()) {
             anyhow::bail!(CERTIFICATES_EXPIRED);
         }
@@ -109,14 +120,14 @@ impl NodeHost {
 
     async fn start(&self, file: NodeFile, stored: StoredIdentity) -> anyhow::Result<Arc<Running>> {
         let running = Running::start(self.shared.setup.clone(), file, stored).await?;
-        running.tasks.spawn_until_stopped(supervise(running.clone(), self.shared.verdicts.clone()));
+        running.supervisor.spawn_until_stopped(supervise(running.clone(), self.shared.verdicts.clone()));
         Ok(running)
     }
 
     async fn init_new(&self, init: Init) -> Result<NodeId, ApiError> {
         let addresses = choose(&init.listen_addr, &init.advertise_addr)?;
-        address::check_free(addresses.listen).map_err(|error| ApiError::invalid(error.to_string()))?;
-        self.set_phase(Phase::Pending);
+        address::check_free(addresses.listen).await.map_err(|error| ApiError::invalid(error.to_string()))?;
+        self.set_phase(Phase::Pending(None));
         match self.found(addresses, init).await {
             Ok(running) => {
                 let node = running.node;
@@ -148,7 +159,7 @@ impl NodeHost {
             running.stop().await;
             return Err(error);
         }
-        running.tasks.spawn_until_stopped(supervise(running.clone(), self.shared.verdicts.clone()));
+        running.supervisor.spawn_until_stopped(supervise(running.clone(), self.shared.verdicts.clone()));
         Ok(running)
     }
 
@@ -169,7 +180,7 @@ impl NodeHost {
         if let Phase::Running(running) = self.phase() {
             running.stop().await;
         }
-        self.set_phase(Phase::Pending);
+        self.set_phase(Phase::Pending(None));
         let rebuilt = async {
             // The addresses of before, unless a person gives another.
             if !init.advertise_addr.is_empty() {
@@ -178,7 +189,7 @@ impl NodeHost {
                 (file.listen, file.advertise) = (chosen.listen, chosen.advertise);
             }
             let running = found::rebuild(&self.shared.setup, file).await?;
-            running.tasks.spawn_until_stopped(supervise(running.clone(), self.shared.verdicts.clone()));
+            running.supervisor.spawn_until_stopped(supervise(running.clone(), self.shared.verdicts.clone()));
             anyhow::Ok(running)
         };
         match rebuilt.await {
@@ -198,8 +209,8 @@ impl NodeHost {
     async fn enter(&self, join: Join) -> Result<(), ApiError> {
         let addresses = choose(&join.listen_addr, &join.advertise_addr)?;
         // Before anybody is asked: a node that is let in and then cannot listen would haunt the cluster's list.
-        address::check_free(addresses.listen).map_err(|error| ApiError::invalid(error.to_string()))?;
-        self.set_phase(Phase::Pending);
+        address::check_free(addresses.listen).await.map_err(|error| ApiError::invalid(error.to_string()))?;
+        self.set_phase(Phase::Pending(None));
         let admitted = certificate::first(&join.remote_addrs, &join.token, join.availability).await;
         let (identity, issued, remote) = match admitted {
             Ok(admitted) => admitted,
@@ -283,7 +294,7 @@ impl NodeHost {
 
     async fn end(&self) -> anyhow::Result<()> {
         if let Phase::Running(running) = self.phase() {
-            self.set_phase(Phase::Pending);
+            self.set_phase(Phase::Pending(None));
             running.stop().await;
         }
         let cleared = self.clear_disk();
@@ -325,7 +336,9 @@ impl Host for NodeHost {
         let hostname = self.shared.setup.describer.hostname();
         match self.phase() {
             Phase::Inactive => HostStatus { hostname, ..HostStatus::default() },
-            Phase::Pending => HostStatus { hostname, state: LocalState::Pending, ..HostStatus::default() },
+            Phase::Pending(role) => {
+                HostStatus { hostname, role, state: LocalState::Pending, ..HostStatus::default() }
+            }
             Phase::Broken(reason) => {
                 HostStatus { hostname, state: LocalState::Error(reason), ..HostStatus::default() }
             }
@@ -336,7 +349,7 @@ impl Host for NodeHost {
     fn manager(&self) -> Option<Arc<dyn Control>> {
         match self.phase() {
             Phase::Running(running) => running.manager().map(|manager| Arc::new(manager) as Arc<dyn Control>),
-            Phase::Inactive | Phase::Pending | Phase::Broken(_) => None,
+            Phase::Inactive | Phase::Pending(_) | Phase::Broken(_) => None,
         }
     }
 
@@ -346,7 +359,7 @@ impl Host for NodeHost {
             match self.phase() {
                 _ if init.force_new_cluster => self.force_new_cluster(init).await,
                 Phase::Inactive => self.init_new(init).await,
-                Phase::Pending | Phase::Running(_) | Phase::Broken(_) => {
+                Phase::Pending(_) | Phase::Running(_) | Phase::Broken(_) => {
                     Err(ApiError::unavailable(ALREADY_MEMBER))
                 }
             }
@@ -358,7 +371,7 @@ impl Host for NodeHost {
             let _turn = self.shared.turn.lock().await;
             match self.phase() {
                 Phase::Inactive => self.enter(join).await,
-                Phase::Pending | Phase::Running(_) | Phase::Broken(_) => {
+                Phase::Pending(_) | Phase::Running(_) | Phase::Broken(_) => {
                     Err(ApiError::unavailable(ALREADY_MEMBER))
                 }
             }
@@ -377,7 +390,7 @@ impl Host for NodeHost {
                     );
                     return Err(ApiError::unavailable(text));
                 }
-                Phase::Pending | Phase::Broken(_) => {}
+                Phase::Pending(_) | Phase::Broken(_) => {}
             }
             self.end().await.map_err(|error| ApiError::internal(format!("{error:#}")))
         })
@@ -386,7 +399,7 @@ impl Host for NodeHost {
     fn gossip(&self) -> Vec<GossipMember> {
         match self.phase() {
             Phase::Running(running) => view::gossip(&running),
-            Phase::Inactive | Phase::Pending | Phase::Broken(_) => Vec::new(),
+            Phase::Inactive | Phase::Pending(_) | Phase::Broken(_) => Vec::new(),
         }
     }
 
@@ -397,7 +410,9 @@ impl Host for NodeHost {
                 running.transport.faults().cut_all(fault == Fault::Cut);
                 Ok(())
             }
-            Phase::Inactive | Phase::Pending | Phase::Broken(_) => Err(ApiError::unavailable(NOT_A_MEMBER)),
+            Phase::Inactive | Phase::Pending(_) | Phase::Broken(_) => {
+                Err(ApiError::unavailable(NOT_A_MEMBER))
+            }
         }
     }
 }

@@ -63,10 +63,11 @@ async fn daemon(args: Args) -> anyhow::Result<()> {
     let describer = Describer { name: args.node_name.clone(), engine: engine.clone().map(Arc::new) };
     let setup = Setup { folder, describer, clock: Arc::new(SystemClock), tasks: tasks.child() };
     let host = NodeHost::new(setup, args.lab);
+    let resume = host.resume();
     let api = tasks.child();
     api.spawn(serve(listener, Arc::new(host.clone()), EngineSettings { socket: engine }, api.child()));
     // The socket answers while the node takes up its place: it says `pending`.
-    host.resume().await;
+    resume.await;
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         warn!(%error, "the service manager was not told that the daemon is ready");
     }

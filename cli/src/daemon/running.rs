@@ -41,6 +41,8 @@ pub struct Running {
     pub transport: Arc<QuicTransport>,
     pub gossip: Gossip,
     pub tasks: Tasks,
+    /// Carries out the cluster's wishes; stopped first, so that it takes nothing up again that is being ended.
+    pub supervisor: Tasks,
     pub about: watch::Sender<About>,
     pub session: watch::Receiver<SessionState>,
     /// Why the manager here had to stop.
@@ -92,6 +94,7 @@ impl Running {
             transport,
             gossip,
             tasks: tasks.clone(),
+            supervisor: tasks.child(),
             about,
             session,
             failure: watch::Sender::new(None),
@@ -249,6 +252,7 @@ impl Running {
 
     /// Stops in order and with goodbyes; files stay.
     pub async fn stop(&self) {
+        self.supervisor.stop().await;
         if let Some(manager) = self.manager() {
             manager.hand_over().await;
         }

@@ -17,7 +17,7 @@ impl Timing {
     pub fn of(preset: LivenessPreset) -> Self {
         let (heartbeat, election_min, election_max) = match preset {
             LivenessPreset::Local => (50, 150, 300),
-            LivenessPreset::Lan => (100, 300, 600),
+            LivenessPreset::Lan => (100, 250, 450),
             LivenessPreset::Wan => (500, 1_500, 3_000),
         };
         Self {
