@@ -27,10 +27,11 @@ pub(super) async fn init(edge: &Edge, call: &mut Call) -> Answer {
     let request: InitRequest = call.json(&edge.large_bodies).await?;
     let init = requests::init(request)?;
     match edge.host.status().state {
-        LocalState::Inactive => {}
+        // What is pending may come to nothing: the host puts one after the other, and knows then.
+        LocalState::Inactive | LocalState::Pending => {}
         LocalState::Locked if init.force_new_cluster => return Err(ApiError::unavailable(LOCKED)),
-        LocalState::Pending | LocalState::Active | LocalState::Error(_) if init.force_new_cluster => {}
-        LocalState::Pending | LocalState::Active | LocalState::Error(_) | LocalState::Locked => {
+        LocalState::Active | LocalState::Error(_) if init.force_new_cluster => {}
+        LocalState::Active | LocalState::Error(_) | LocalState::Locked => {
             return Err(ApiError::unavailable(ALREADY_MEMBER));
         }
     }
@@ -41,8 +42,11 @@ pub(super) async fn init(edge: &Edge, call: &mut Call) -> Answer {
 
 pub(super) async fn join(edge: &Edge, call: &mut Call) -> Answer {
     let request: JoinRequest = call.json(&edge.large_bodies).await?;
-    if edge.host.status().state != LocalState::Inactive {
-        return Err(ApiError::unavailable(ALREADY_MEMBER));
+    match edge.host.status().state {
+        LocalState::Inactive | LocalState::Pending => {}
+        LocalState::Active | LocalState::Error(_) | LocalState::Locked => {
+            return Err(ApiError::unavailable(ALREADY_MEMBER));
+        }
     }
     let join = requests::join(request)?;
     let host = edge.host.clone();
