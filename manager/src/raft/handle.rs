@@ -12,6 +12,7 @@ use common::shutdown::Tasks;
 use common::time::Clock;
 use common::transport::{Incoming, Transport};
 use openraft::Config;
+use openraft::async_runtime::watch::WatchReceiver;
 use redb::StorageBackend;
 use tokio::sync::{Mutex, Semaphore, watch};
 use tracing::warn;
@@ -133,6 +134,7 @@ impl RaftHandle {
                 return Err(RaftStartError::Raft(failure.get().unwrap_or_else(|| error.to_string())));
             }
         };
+        elect_alone(&raft, raft_id).await;
         let shared = Arc::new(Shared {
             server: Server::new(raft.clone(), raft_id, snapshots.clone()),
             raft,
@@ -227,8 +229,6 @@ impl Shared {
 
     /// Tells who leads, as it changes, and when raft has ended by itself.
     async fn watch(&self) {
-        use openraft::async_runtime::watch::WatchReceiver;
-
         let mut metrics = self.raft.server_metrics();
         loop {
             let now = status::leadership(&metrics.borrow_and_update(), &self.resolve);
@@ -252,6 +252,19 @@ impl Shared {
         {
             self.failure.set(Report(&error));
         }
+    }
+}
+
+/// A manager that is the only voter need not wait for a leader to be silent.
+async fn elect_alone(raft: &Raft, raft_id: u64) {
+    let alone = {
+        let metrics = raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.voter_ids().eq([raft_id])
+    };
+    // Failing means that raft has stopped, which everybody is told in other ways.
+    if alone && let Err(error) = raft.trigger().elect(false).await {
+        warn!(%error, "no election at the start");
     }
 }
 

@@ -125,10 +125,8 @@ impl LogFile {
             )
         })?;
         let file = Self { database, path: path.to_path_buf(), sealer };
-        file.transact("prepare", |entries, marks| {
-            let _ = (entries, marks);
-            Ok(())
-        })?;
+        // Makes the tables, so that reading need not ask whether there are any.
+        file.transact("prepare", |_, _| Ok(()))?;
         Ok(file)
     }
 

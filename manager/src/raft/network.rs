@@ -55,6 +55,8 @@ pub struct Client {
     network: Network,
     target: u64,
     member: RaftMember,
+    /// Carries heartbeats alone, which are worth nothing when late.
+    heartbeats: bool,
 }
 
 /// Why a message did not get an answer.
@@ -101,7 +103,11 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Client;
 
     async fn new_client(&mut self, target: u64, member: &RaftMember) -> Client {
-        Client { network: self.clone(), target, member: member.clone() }
+        Client { network: self.clone(), target, member: member.clone(), heartbeats: false }
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, member: &RaftMember) -> Client {
+        Client { network: self.clone(), target, member: member.clone(), heartbeats: true }
     }
 }
 
@@ -214,9 +220,12 @@ impl RaftNetworkV2<TypeConfig> for Client {
         S: futures_util::Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
     {
         Box::pin(async move {
-            // The time openraft gives is a heartbeat's. Heartbeats it cuts off itself; entries may wait for a
-            // slow disk at the far end, and a connection for its handshake.
-            let time = option.soft_ttl().max(self.network.timing.election_max);
+            // The time openraft gives is a heartbeat's. Entries may wait for a slow disk at the far end, and
+            // their stream for a handshake.
+            let time = match self.heartbeats {
+                true => option.soft_ttl(),
+                false => option.soft_ttl().max(self.network.timing.election_max),
+            };
             let stream = within(time, self.open(StreamKind::RaftAppend))
                 .await
                 .map_err(|error| RPCError::Unreachable(self.unreachable(&error)))?;

@@ -162,6 +162,26 @@ mod tests {
         }
     }
 
+    /// Snapshots that managers in the field have on disk must stay readable: these bytes may never change meaning.
+    #[test]
+    fn snapshots_of_format_1_stay_readable() {
+        let mut tables = Tables { version: Version(300), newest: Timestamp(5), ..Tables::default() };
+        let node = common::object::Node {
+            id: common::object::NodeId(7),
+            meta: Default::default(),
+            spec: Default::default(),
+            role: Default::default(),
+            description: None,
+            status: Default::default(),
+            manager: Some(common::object::node::ManagerRecord { raft_id: 2, addr: "a:1".into() }),
+        };
+        tables.nodes.put(Arc::new(node));
+        let bytes = bytes(&tables);
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "0100000006fb2c0105000100000015070000000000000000000000000000010203613a31");
+        assert_eq!(read_tables(&mut &bytes[..]).unwrap(), tables);
+    }
+
     #[test]
     fn what_does_not_belong_is_named() {
         let empty = bytes(&Tables::default());

@@ -1,10 +1,14 @@
 //! What a member does with messages it should not get, and with bytes that are none.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use common::object::{ClusterId, NodeId, Role};
 use common::transport::{Incoming, PeerIdentity, Stream, StreamKind};
 use common::wire::codec;
 use common::wire::frame::{expect_message, write_frame, write_message};
-use openraft::raft::VoteRequest;
+use openraft::impls::leader_id_adv::LeaderId;
+use openraft::raft::{AppendEntriesRequest, VoteRequest};
+use openraft::{EntryPayload, Membership};
 use tokio::io::AsyncWriteExt;
 
 use super::create_node;
@@ -12,7 +16,7 @@ use super::group::{Group, address_of};
 use crate::raft::message::{
     Body, Hello, Refusal, Request, SnapshotOffer, SnapshotReply, StreamAppendReply, VoteReply,
 };
-use crate::raft::types::{SnapshotMeta, Vote};
+use crate::raft::types::{Entry, LogId, RaftMember, SnapshotMeta, StoredMembership, TypeConfig, Vote};
 
 fn vote_request(from: u64, to: u64) -> Request {
     let body = Body::Vote(VoteRequest::new(Vote::new(100, from), None));
@@ -99,4 +103,37 @@ async fn garbage_on_any_stream_harms_nobody() {
     group.write(&create_node(1, 0)).await;
     let left = std::fs::read_dir(group.path(1)).unwrap().count();
     assert_eq!(left, 1, "only the log: no unfinished snapshot stays");
+}
+
+/// Managers of different versions talk to each other: these bytes may never change meaning.
+#[test]
+fn messages_of_format_1_stay_readable() {
+    let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let log_id = |index| LogId::new(LeaderId { term: 2, node_id: 3 }, index);
+    let request = vote_request(1, 2);
+    assert_eq!(hex(codec::encode(&request)), "010102016401000000");
+    let append = AppendEntriesRequest::<TypeConfig> {
+        vote: Vote::new_committed(2, 3),
+        prev_log_id: Some(log_id(6)),
+        entries: vec![Entry { log_id: log_id(7), payload: EntryPayload::Blank }],
+        leader_commit: Some(log_id(5)),
+    };
+    assert_eq!(hex(codec::encode(&append)), "0102030101020306010203070001020305");
+    let member = RaftMember { node: NodeId(9), addr: "[::1]:2377".into() };
+    let membership = Membership::new(vec![BTreeSet::from([1])], BTreeMap::from([(1, member)])).unwrap();
+    let offer = SnapshotOffer {
+        hello: Hello { from: 3, to: 1 },
+        vote: Vote::new_committed(2, 3),
+        meta: SnapshotMeta {
+            last_log_id: Some(log_id(4)),
+            last_membership: StoredMembership::new(Some(log_id(1)), membership),
+        },
+    };
+    let bytes = codec::encode(&offer);
+    assert_eq!(codec::decode::<SnapshotOffer>(&bytes).unwrap().meta, offer.meta);
+    assert_eq!(hex(bytes), "01030102030101020304010203010101010101090a5b3a3a315d3a3233373700");
+    let accepted: StreamAppendReply = Ok(Ok(Some(log_id(7))));
+    assert_eq!(hex(codec::encode(&accepted)), "01000001020307");
+    let refused: StreamAppendReply = Err(Refusal::Empty);
+    assert_eq!(hex(codec::encode(&refused)), "010102");
 }
