@@ -32,6 +32,16 @@ async fn writes_again(cluster: &Cluster, load: &Load, since: Monotonic) -> Durat
     first.since(since)
 }
 
+/// Waits for `more` acknowledged writes, so that there is something to lose.
+async fn enough_written(cluster: &Cluster, load: &Load, more: usize) {
+    let wanted = load.acknowledged() + more;
+    let written = async || match load.acknowledged() {
+        acknowledged if acknowledged >= wanted => Ok(()),
+        acknowledged => Err(format!("{acknowledged} of {wanted}; {}", load.last_failure())),
+    };
+    cluster.wait_until("writes are acknowledged", SOON, written).await.unwrap();
+}
+
 async fn finish(cluster: &Cluster, load: Load) -> Report {
     let leader = cluster.leader(SOON).await.unwrap();
     let report = load.finish(&cluster.client(leader)).await.unwrap();
@@ -46,7 +56,7 @@ async fn kill_leaders(managers: usize, times: usize) {
     let mut gaps = Vec::new();
     for _ in 0..times {
         let leader = cluster.leader(SOON).await.unwrap();
-        writes_again(&cluster, &load, now()).await;
+        enough_written(&cluster, &load, 20).await;
         cluster.nodes[leader].kill();
         gaps.push(writes_again(&cluster, &load, now()).await);
         cluster.nodes[leader].launch().await.unwrap();
