@@ -91,8 +91,10 @@ async fn daemon(args: Args) -> anyhow::Result<()> {
 }
 
 fn start_log(args: &Args) -> anyhow::Result<()> {
-    let rules =
-        EnvFilter::try_new(&args.log_level).with_context(|| format!("log rules '{}'", args.log_level))?;
+    // Libraries speak up only when asked: their steps are not ours to show at `info`.
+    let quiet = "openraft=warn,quinn=warn,quinn_proto=warn,foca=warn,rustls=warn,hyper=warn";
+    let rules = EnvFilter::try_new(format!("{quiet},{}", args.log_level))
+        .with_context(|| format!("log rules '{}'", args.log_level))?;
     let log = tracing_subscriber::fmt().with_env_filter(rules).with_writer(std::io::stderr);
     match args.log_format {
         LogFormat::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),

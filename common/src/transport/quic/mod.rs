@@ -22,7 +22,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Duration;
 
@@ -185,6 +185,23 @@ impl QuicTransport {
         let _ = timeout(GOODBYE, self.shared.endpoint.wait_idle()).await;
         self.shared.tasks.stop().await;
         *self.shared.peers() = Peers::default();
+        self.release_port();
+    }
+
+    /// Lets go of the port at once. Connections to peers that are gone linger for seconds, and the endpoint with
+    /// them; they get another socket to end on. Twice, because the one before is kept until the new one is used.
+    fn release_port(&self) {
+        let elsewhere: SocketAddr = match self.local_addr {
+            SocketAddr::V4(_) => (Ipv4Addr::LOCALHOST, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::LOCALHOST, 0).into(),
+        };
+        for _ in 0..2 {
+            let rebound = UdpSocket::bind(elsewhere).and_then(|socket| self.shared.endpoint.rebind(socket));
+            if let Err(error) = rebound {
+                debug!(%error, "the port is kept until the last connection has ended");
+                return;
+            }
+        }
     }
 }
 
