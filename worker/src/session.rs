@@ -10,7 +10,7 @@ use common::limits::{FRAME_BYTES_MAX, SESSION_CONNECT_WAIT, SESSION_RETRY_MAX, S
 use common::object::{NodeDescription, NodeId};
 use common::random::Random;
 use common::report::Report;
-use common::transport::{Peer, Stream, StreamKind};
+use common::transport::{Peer, Stream, StreamKind, TransportError};
 use common::wire::frame::{FrameError, expect_message, read_message, write_message};
 use common::wire::join::KnownManager;
 use common::wire::session::{ManagerMessage, Membership, NodeMessage};
@@ -19,7 +19,8 @@ use tokio::sync::watch;
 use tracing::{debug, info};
 
 /// How a stream to a manager is had: over the network, or straight across when that manager is this node.
-pub type Opener = Arc<dyn Fn(Peer, StreamKind) -> BoxFuture<'static, Result<Stream, String>> + Send + Sync>;
+pub type Opener =
+    Arc<dyn Fn(Peer, StreamKind) -> BoxFuture<'static, Result<Stream, TransportError>> + Send + Sync>;
 
 /// What this node tells of itself; a change is passed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,7 +121,9 @@ impl Session {
         .await
         {
             Ok(Ok(stream)) => stream,
-            Ok(Err(reason)) => return End::Lost(reason),
+            // The far end has proved to be a manager of this cluster, so its word counts.
+            Ok(Err(TransportError::Removed { .. })) => return End::Removed,
+            Ok(Err(error)) => return End::Lost(error.to_string()),
             Err(_) => return End::Lost("no connection in time".into()),
         };
         let opening = tokio::time::timeout(SESSION_CONNECT_WAIT, register(&mut stream, about));

@@ -65,6 +65,8 @@ fn list_interfaces(found: &[Interface]) -> String {
 pub struct Addresses {
     pub listen: SocketAddr,
     pub advertise: SocketAddr,
+    /// Whether this machine has the advertised address itself.
+    pub advertise_is_ours: bool,
 }
 
 /// Decides both addresses. Empty texts mean "not given".
@@ -86,7 +88,27 @@ pub fn choose(listen: &str, advertise: &str, interfaces: &[Interface]) -> Result
         (true, true) => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), listen.port()),
         _ => listen,
     };
-    Ok(Addresses { listen, advertise })
+    Ok(Addresses { listen, advertise, advertise_is_ours: is_ours(advertise.ip(), interfaces) })
+}
+
+/// The addresses for a start, given those of before: a machine whose own address has changed takes the one it has
+/// now, if there is no doubt which; everything else stays as it was.
+pub fn choose_again(before: Addresses, interfaces: &[Interface]) -> Result<Addresses, AddressError> {
+    if !before.advertise_is_ours || is_ours(before.advertise.ip(), interfaces) {
+        return Ok(before);
+    }
+    let advertise = SocketAddr::new(only_address(interfaces)?, before.advertise.port());
+    let wildcard = before.listen.ip().is_unspecified();
+    let ip = match (wildcard, advertise.is_ipv6()) {
+        (false, _) => advertise.ip(),
+        (true, false) => Ipv4Addr::UNSPECIFIED.into(),
+        (true, true) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    Ok(Addresses { listen: SocketAddr::new(ip, before.listen.port()), advertise, advertise_is_ours: true })
+}
+
+fn is_ours(ip: IpAddr, interfaces: &[Interface]) -> bool {
+    ip.is_loopback() || interfaces.iter().any(|interface| interface.ip == ip)
 }
 
 /// Whether this node could listen there now. Waits a moment for a port that is in use: the one of a cluster that
@@ -245,6 +267,33 @@ mod tests {
                 "{listen} {advertise}"
             );
         }
+    }
+
+    #[test]
+    fn a_changed_address_is_followed_and_one_behind_a_nat_is_kept() {
+        let now = interfaces(&[("lo", "127.0.0.1"), ("eth0", "10.0.0.9")]);
+        let two = interfaces(&[("eth0", "10.0.0.9"), ("eth1", "192.168.1.9")]);
+        let ours = |listen: &str, advertise: &str| Addresses {
+            listen: listen.parse().unwrap(),
+            advertise: advertise.parse().unwrap(),
+            advertise_is_ours: true,
+        };
+        #[rustfmt::skip]
+        let cases = [ // before, now
+            (ours("0.0.0.0:2377", "10.0.0.5:2377"),    ours("0.0.0.0:2377", "10.0.0.9:2377")),
+            (ours("10.0.0.5:2377", "10.0.0.5:2377"),   ours("10.0.0.9:2377", "10.0.0.9:2377")),
+            (ours("0.0.0.0:2377", "10.0.0.9:2377"),    ours("0.0.0.0:2377", "10.0.0.9:2377")),
+            (ours("127.0.0.7:2377", "127.0.0.7:2377"), ours("127.0.0.7:2377", "127.0.0.7:2377")),
+        ];
+        for (before, expected) in cases {
+            assert_eq!(choose_again(before, &now), Ok(expected));
+        }
+        let behind_nat = Addresses { advertise_is_ours: false, ..ours("0.0.0.0:2377", "203.0.113.1:2377") };
+        assert_eq!(choose_again(behind_nat, &now), Ok(behind_nat));
+        assert!(
+            choose_again(ours("0.0.0.0:2377", "10.0.0.5:2377"), &two).is_err(),
+            "a person has to say which"
+        );
     }
 
     #[test]

@@ -106,7 +106,7 @@ pub async fn next(
     let csr = key.signing_request()?;
     let exchange = async {
         let stream = open(manager, StreamKind::Renew).await;
-        let mut stream = stream.map_err(CertificateError::NoAnswer)?;
+        let mut stream = stream.map_err(|error| CertificateError::NoAnswer(error.to_string()))?;
         write_message(&mut stream.send, &RenewRequest { csr }).await?;
         accept(expect_message(&mut stream.recv, FRAME_BYTES_MAX).await?)
     };

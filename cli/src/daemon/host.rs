@@ -104,7 +104,7 @@ impl NodeHost {
     async fn load(&self) -> anyhow::Result<Option<Arc<Running>>> {
         let folder = &self.shared.setup.folder;
         let file = NodeFile::load(folder)?;
-        let Some(file) = file.filter(|file| !file.founding) else {
+        let Some(mut file) = file.filter(|file| !file.founding) else {
             // Nothing, or an init or join that did not come to its end.
             self.clear_disk()?;
             return Ok(None);
@@ -114,6 +114,12 @@ impl NodeHost {
         self.set_phase(Phase::Pending(Some(stored.identity.role)));
         if stored.identity.is_expired(self.shared.setup.clock.now()) {
             anyhow::bail!(CERTIFICATES_EXPIRED);
+        }
+        let before = file.addresses();
+        let now = address::choose_again(before, &address::machine_interfaces())?;
+        if now != before {
+            info!(before = %before.advertise, now = %now.advertise, "this node's address has changed");
+            file.set_addresses(now);
         }
         self.start(file, stored).await.map(Some)
     }
@@ -144,7 +150,7 @@ impl NodeHost {
     async fn found(&self, addresses: Addresses, init: Init) -> anyhow::Result<Arc<Running>> {
         let setup = &self.shared.setup;
         let Founding { identity, cluster, node } = found::found(&init, setup.clock.now())?;
-        let mut file = NodeFile::new(addresses.listen, addresses.advertise, cluster.spec.liveness);
+        let mut file = NodeFile::new(addresses, cluster.spec.liveness);
         file.founding = true;
         file.save(&setup.folder)?;
         identity_file::save(&setup.folder.identity_file(), &identity, None)?;
@@ -186,7 +192,7 @@ impl NodeHost {
             if !init.advertise_addr.is_empty() {
                 let chosen =
                     address::choose(&init.listen_addr, &init.advertise_addr, &address::machine_interfaces())?;
-                (file.listen, file.advertise) = (chosen.listen, chosen.advertise);
+                file.set_addresses(chosen);
             }
             let running = found::rebuild(&self.shared.setup, file).await?;
             running.supervisor.spawn_until_stopped(supervise(running.clone(), self.shared.verdicts.clone()));
@@ -219,7 +225,7 @@ impl NodeHost {
                 return Err(refusal(error));
             }
         };
-        let mut file = NodeFile::new(addresses.listen, addresses.advertise, issued.liveness);
+        let mut file = NodeFile::new(addresses, issued.liveness);
         file.managers = issued.managers;
         if file.managers.is_empty() {
             warn!(%remote, "the manager knows of no managers");

@@ -16,7 +16,7 @@ use common::random::{Random, SystemRandom};
 use common::shutdown::Tasks;
 use common::time::Clock;
 use common::transport::quic::{QuicSettings, QuicTransport};
-use common::transport::{Arrivals, Incoming, Peer, PeerIdentity, Stream, Transport};
+use common::transport::{Arrivals, Incoming, Peer, PeerIdentity, Stream, Transport, TransportError};
 use common::wire::join::KnownManager;
 use manager::manager::{Manager, Settings};
 use manager::raft;
@@ -179,12 +179,14 @@ impl Running {
         Arc::new(move |peer, kind| {
             let running = running.upgrade();
             Box::pin(async move {
-                let running = running.ok_or("this node is stopping")?;
+                let running = running.ok_or(TransportError::Closed)?;
                 if peer.node != running.node {
-                    let opened = running.transport.open(peer, kind).await;
-                    return opened.map_err(|error| error.to_string());
+                    return running.transport.open(peer, kind).await;
                 }
-                let manager = running.manager().ok_or("this node is not a manager")?;
+                let Some(manager) = running.manager() else {
+                    let reason = "this node is not a manager".into();
+                    return Err(TransportError::Unreachable { node: peer.node, addr: peer.addr, reason });
+                };
                 let identity = running.identity();
                 let from =
                     PeerIdentity { node: identity.node, role: identity.role, cluster: identity.cluster };

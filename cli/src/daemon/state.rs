@@ -8,6 +8,8 @@ use common::object::LivenessPreset;
 use common::wire::join::KnownManager;
 use serde::{Deserialize, Serialize};
 
+use super::address::Addresses;
+
 const KIND: &str = "node";
 const FORMAT: u32 = 1;
 
@@ -47,6 +49,9 @@ impl Folder {
 pub struct NodeFile {
     pub listen: SocketAddr,
     pub advertise: SocketAddr,
+    /// Whether this machine had the advertised address itself. One behind a NAT stays as a person gave it; one of
+    /// our own may change, and is then chosen anew.
+    pub advertise_is_ours: bool,
     /// The last gossip generation used; the next start uses a higher one.
     pub generation: u64,
     /// Set while this node has a place in the raft group.
@@ -59,16 +64,31 @@ pub struct NodeFile {
 }
 
 impl NodeFile {
-    pub fn new(listen: SocketAddr, advertise: SocketAddr, liveness: LivenessPreset) -> Self {
+    pub fn new(addresses: Addresses, liveness: LivenessPreset) -> Self {
+        let Addresses { listen, advertise, advertise_is_ours } = addresses;
         Self {
             listen,
             advertise,
+            advertise_is_ours,
             generation: 0,
             raft_id: None,
             managers: Vec::new(),
             liveness,
             founding: false,
         }
+    }
+
+    pub fn addresses(&self) -> Addresses {
+        Addresses {
+            listen: self.listen,
+            advertise: self.advertise,
+            advertise_is_ours: self.advertise_is_ours,
+        }
+    }
+
+    pub fn set_addresses(&mut self, addresses: Addresses) {
+        let Addresses { listen, advertise, advertise_is_ours } = addresses;
+        (self.listen, self.advertise, self.advertise_is_ours) = (listen, advertise, advertise_is_ours);
     }
 
     pub fn load(folder: &Folder) -> Result<Option<Self>, DiskError> {

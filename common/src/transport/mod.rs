@@ -145,6 +145,8 @@ pub enum TransportError {
     WrongNode { expected: NodeId, found: NodeId, addr: SocketAddr },
     #[error("{node} at {addr} refused us: {reason}")]
     Refused { node: NodeId, addr: SocketAddr, reason: String },
+    #[error("{node} at {addr} says that this node was removed from the cluster")]
+    Removed { node: NodeId, addr: SocketAddr },
     #[error("this node is closing its connections")]
     Closed,
 }

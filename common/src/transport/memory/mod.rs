@@ -36,8 +36,6 @@ const RESENDS_MAX: u32 = 8;
 /// Datagrams under way in the whole network; further ones are lost.
 const DATAGRAMS_UNDER_WAY_MAX: usize = 65_536;
 
-const REMOVED: &str = "the node was removed from the cluster";
-
 /// What happens to packets from one node to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LinkQuality {
@@ -345,7 +343,7 @@ impl MemoryTransport {
         let own = self.own(&state).filter(|_| !self.tasks.is_stopping()).ok_or(TransportError::Closed)?;
         let unreachable = |reason: &str| TransportError::Unreachable { node, addr, reason: reason.into() };
         if own.denied.contains(&node) {
-            return Err(unreachable(REMOVED));
+            return Err(unreachable("the node was removed from the cluster"));
         }
         if node == own.identity.node {
             return Err(unreachable("this is the node itself"));
@@ -360,7 +358,7 @@ impl MemoryTransport {
         }
         let refused = |reason: &str| TransportError::Refused { node, addr, reason: reason.into() };
         if target.denied.contains(&near) {
-            return Err(refused(REMOVED));
+            return Err(TransportError::Removed { node, addr });
         }
         if target.identity.cluster != own.identity.cluster {
             return Err(refused("the certificate is of another cluster"));

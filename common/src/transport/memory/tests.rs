@@ -147,7 +147,7 @@ async fn rules_are_those_of_the_real_one() {
     assert_eq!(incoming.from.unwrap().role, Role::Manager);
     manager.transport.deny([NodeId(1)].into());
     raft.recv.read_u8().await.unwrap_err();
-    assert!(matches!(open(StreamKind::Raft).await, Err(TransportError::Refused { .. })));
+    assert!(matches!(open(StreamKind::Raft).await, Err(TransportError::Removed { .. })));
     let wrong = Peer { node: NodeId(3), addr: manager.peer.addr };
     let result = worker.transport.open(wrong, StreamKind::Raft).await;
     assert!(matches!(result, Err(TransportError::WrongNode { found: NodeId(2), .. })));

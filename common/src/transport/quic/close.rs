@@ -97,6 +97,8 @@ impl Close {
 pub enum Lost {
     /// The far end does not want us, whenever we come.
     Refused(String),
+    /// The far end says that we are not of the cluster any more.
+    Removed,
     /// The far end is another node.
     WrongNode(NodeId),
     /// Not now.
@@ -108,6 +110,7 @@ impl Lost {
         let Peer { node, addr } = peer;
         match self {
             Lost::Refused(reason) => TransportError::Refused { node, addr, reason },
+            Lost::Removed => TransportError::Removed { node, addr },
             Lost::WrongNode(found) => TransportError::WrongNode { expected: node, found, addr },
             Lost::Unreachable(reason) => TransportError::Unreachable { node, addr, reason },
         }
@@ -126,6 +129,7 @@ pub fn explain(error: &ConnectionError) -> Lost {
         ConnectionError::ApplicationClosed(frame) => {
             let text = shown(&frame.reason);
             match Close::from_code(frame.error_code) {
+                Some(Close::Removed) => Lost::Removed,
                 Some(close) if close.is_refusal() => Lost::Refused(text),
                 _ => Lost::Unreachable(text),
             }
@@ -190,7 +194,11 @@ mod tests {
         for close in Close::ALL {
             assert_eq!(Close::from_code(close.code()), Some(close));
             let text = close.text().to_string();
-            let expected = if close.is_refusal() { Lost::Refused(text) } else { Lost::Unreachable(text) };
+            let expected = match close {
+                Close::Removed => Lost::Removed,
+                close if close.is_refusal() => Lost::Refused(text),
+                _ => Lost::Unreachable(text),
+            };
             assert_eq!(explain(&closed(close as u32, close.text().as_bytes())), expected);
         }
     }

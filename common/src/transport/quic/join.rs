@@ -139,6 +139,9 @@ async fn connect(
             Err(error) => match explain(&error) {
                 Lost::Unreachable(_) => sleep(BUSY_PAUSE).await,
                 Lost::Refused(reason) => return Err(JoinError::NotTrusted { addr, reason }),
+                Lost::Removed => {
+                    return Err(JoinError::NotTrusted { addr, reason: Close::Removed.text().into() });
+                }
                 Lost::WrongNode(node) => {
                     return Err(JoinError::NotTrusted { addr, reason: format!("it is {node}") });
                 }
