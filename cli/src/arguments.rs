@@ -16,8 +16,7 @@ use crate::{daemon, exit, lab};
 #[command(name = "swarm", version, after_help = exit::HELP, subcommand_required = true, arg_required_else_help = true)]
 #[command(infer_long_args = false, disable_help_subcommand = true, max_term_width = 120)]
 pub struct Arguments {
-    /// Address of the daemon [default: unix:///run/swarm/swarm.sock for root, else
-    /// unix://$XDG_RUNTIME_DIR/swarm/swarm.sock]
+    /// Socket of the daemon to ask [default: this user's own]
     #[arg(
         short = 'H',
         long,

@@ -33,14 +33,14 @@ pub struct Client {
 pub enum ClientError {
     #[error(
         "cannot connect to the swarm daemon at {host}: {}. Is the daemon running? Start it with: swarm daemon",
-        os_text(source)
+        os_text(cause)
     )]
-    Unreachable { host: Host, source: io::Error },
+    Unreachable { host: Host, cause: io::Error },
     #[error(
         "may not use the socket of the swarm daemon at {host}: {}. Ask as its owner, or as a member of the group `swarm`",
-        os_text(source)
+        os_text(cause)
     )]
-    Denied { host: Host, source: io::Error },
+    Denied { host: Host, cause: io::Error },
     #[error("Error response from daemon: {message}")]
     Answer { status: StatusCode, message: String },
     #[error("{method} {path}: no answer from the daemon within {waited:?}")]
@@ -203,11 +203,11 @@ impl Client {
 
     async fn connect(&self) -> Result<UnixStream, ClientError> {
         let socket = self.host.socket();
-        let denied = |source| ClientError::Denied { host: self.host.clone(), source };
+        let denied = |cause| ClientError::Denied { host: self.host.clone(), cause };
         paths::check_fallback(socket).map_err(denied)?;
-        UnixStream::connect(socket).await.map_err(|source| match source.kind() {
-            ErrorKind::PermissionDenied => denied(source),
-            _ => ClientError::Unreachable { host: self.host.clone(), source },
+        UnixStream::connect(socket).await.map_err(|cause| match cause.kind() {
+            ErrorKind::PermissionDenied => denied(cause),
+            _ => ClientError::Unreachable { host: self.host.clone(), cause },
         })
     }
 }

@@ -18,7 +18,11 @@ Exit codes:
   4    not found
   5    this node is no manager, or the managers have no quorum
   6    conflict: it exists already, or has changed meanwhile
-  125  wrong usage: unknown flag, bad value, bad template";
+  125  wrong usage: unknown flag, bad value, bad template
+
+Files:
+  /run/swarm/swarm.sock, /var/lib/swarm                        socket and state of root's daemon
+  $XDG_RUNTIME_DIR/swarm/swarm.sock, $XDG_STATE_HOME/swarm     of any other user's";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {

@@ -21,7 +21,7 @@ Columns for --format:
 
 Examples:
   swarm gossip members
-  swarm gossip members --all            # what every manager sees: the views differ while a network is cut")]
+  swarm gossip members --all     # views differ while a network is cut")]
 pub struct Args {
     /// Ask every manager for what it sees
     #[arg(short, long)]

@@ -15,7 +15,7 @@ use crate::output::{print, print_line};
 Examples:
   swarm join-token worker
   swarm join-token -q manager
-  swarm join-token --rotate worker      # the old token no longer lets anybody in; nodes that joined stay")]
+  swarm join-token --rotate worker      # the old one lets nobody in any more")]
 pub struct Args {
     /// What the node joins as
     #[arg(value_enum)]

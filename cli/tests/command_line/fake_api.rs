@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
 /// What it answers: for each `METHOD /path` the answers in turn, the last one again and again.
@@ -106,7 +106,7 @@ impl FakeApi {
 /// `swarm` with nothing of the caller's surroundings that changes what it does.
 pub fn swarm(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_swarm"));
-    command.args(arguments).env_clear();
+    command.args(arguments).env_clear().stdin(Stdio::null());
     command
 }
 

@@ -345,8 +345,15 @@ impl Parser<'_> {
         let start = self.peek().at;
         let mut arguments = Vec::new();
         loop {
-            if let Some(term) = self.term()? {
-                arguments.push(term);
+            match self.term()? {
+                Some(term) => arguments.push(term),
+                None if arguments.is_empty() => {
+                    return self.fail(start, format!("missing value for {context}"));
+                }
+                None => {
+                    let token = self.peek().clone();
+                    return self.unexpected(&token, "operand");
+                }
             }
             let next = self.peek().clone();
             match next.kind {
@@ -358,17 +365,12 @@ impl Parser<'_> {
                     break;
                 }
                 Kind::Close | Kind::ParenClose | Kind::End => break,
-                _ if next.space_before && !arguments.is_empty() => {}
+                _ if next.space_before => {}
                 _ => return self.unexpected(&next, "operand"),
             }
         }
-        match arguments.last() {
-            Some(last) => {
-                let place = Place { start, end: last.place.end, at: start };
-                Ok(Command { arguments, place })
-            }
-            None => self.fail(start, "empty command"),
-        }
+        let end = arguments.last().map_or(start, |last| last.place.end);
+        Ok(Command { arguments, place: Place { start, end, at: start } })
     }
 
     fn term(&mut self) -> Parsed<Option<Term>> {
