@@ -365,3 +365,7 @@ impl Membership {
         new == 0 || self.foca.iter_membership_state().len() + new <= GOSSIP_MEMBERS_MAX
     }
 }
+
+#[cfg(test)]
+#[path = "hostile_test.rs"]
+mod hostile_test;
