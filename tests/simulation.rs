@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use common::gossip::{Denied, Event, MemberState};
 use common::time::{Monotonic, Timestamp};
 
+use simulator::network::Network;
 use simulator::table::Times;
 use simulator::world::{MANAGERS, World};
 use simulator::{ms, seconds, seeds};
@@ -17,20 +18,10 @@ use simulator::{ms, seconds, seeds};
 /// The manager whose knowledge counts.
 const LEADER: usize = 0;
 
-#[test]
-fn a_thousand_nodes_find_each_other() {
-    seeds(1, |seed| {
-        let mut world = World::with_nodes(seed, 1_000);
-        let took = world.settle(seconds(30)).expect("all see all within 30 s");
-        println!("1,000 nodes found each other in {took:?}");
-        assert_eq!(world.false_alarms().len(), 0);
-    });
-}
-
 /// Crashes nodes one after another. How long until the leader, and until the last node, knew each.
-fn silence_is_noticed(seed: u64, count: usize, crashes: usize, at_once: usize) -> (Times, Times) {
+fn silence_is_noticed(mut world: World, crashes: usize, at_once: usize) -> (Times, Times) {
+    let count = world.nodes.len();
     let (mut leader_knew, mut all_knew) = (Vec::new(), Vec::new());
-    let mut world = World::converged(seed, count);
     world.tell(LEADER, |membership, now| membership.lead(now, 1));
     world.run(seconds(3));
     for _ in 0..crashes {
@@ -74,7 +65,7 @@ fn a_silent_node_is_noticed() {
     ];
     seeds(1, |seed| {
         for (count, crashes, at_once) in cases {
-            let (leader, all) = silence_is_noticed(seed, count, crashes, at_once);
+            let (leader, all) = silence_is_noticed(World::converged(seed, count), crashes, at_once);
             println!("{count:>5}   {}   {}", leader.line(), all.line());
             assert!(leader.median() <= ms(1_200), "median of {count}: {:?}", leader.median());
             assert!(leader.worst() <= ms(2_300), "worst of {count}: {:?}", leader.worst());
@@ -84,9 +75,14 @@ fn a_silent_node_is_noticed() {
 }
 
 #[test]
-fn a_silent_node_among_a_thousand_is_noticed() {
+fn a_thousand_nodes_find_each_other_and_notice_the_silent() {
     seeds(1, |seed| {
-        let (leader, all) = silence_is_noticed(seed, 1_000, 3, 8);
+        let mut world = World::with_nodes(seed, 1_000);
+        let took = world.settle(seconds(30)).expect("all see all within 30 s");
+        let Network { sent, sent_bytes, .. } = world.network;
+        println!("1,000 nodes found each other in {took:?} with {sent} datagrams, {} MiB", sent_bytes >> 20);
+        assert!(world.false_alarms().is_empty());
+        let (leader, all) = silence_is_noticed(world, 3, 8);
         println!("1,000 nodes: leader {}, all {}", leader.line(), all.line());
         assert!(leader.median() <= ms(1_200), "median {:?}", leader.median());
         assert!(leader.worst() <= ms(2_300), "worst {:?}", leader.worst());

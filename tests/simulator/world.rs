@@ -226,13 +226,26 @@ impl World {
 
     /// Runs until every running node sees exactly the running nodes as active, each in its present life.
     pub fn settle(&mut self, longest: Duration) -> Option<Duration> {
-        self.run_until(longest, |world| world.running().all(|index| world.sees_all_running(index)))
+        // Whoever was last to miss somebody is asked first: looking at all of a thousand each time takes long.
+        let last = std::cell::Cell::new(0);
+        self.run_until(longest, |world| {
+            let misses = |index: &usize| {
+                let runs = world.nodes[*index].membership.is_some();
+                runs && !world.sees_all_running(*index)
+            };
+            match Some(last.get()).filter(misses).or_else(|| world.running().find(misses)) {
+                Some(index) => last.set(index),
+                None => return true,
+            }
+            false
+        })
     }
 
     pub fn sees_all_running(&self, index: usize) -> bool {
         let membership = self.membership(index);
         let active = membership.members().filter(|member| member.state.is_active()).count();
-        active + 1 == self.running().count()
+        let running = self.running().count();
+        active + 1 == running
             && self.running().filter(|other| *other != index).all(|other| {
                 let node = &self.nodes[other];
                 let me = self.membership(other).me();

@@ -1,7 +1,7 @@
 //! Comparing two lists of members without sending them: one number per bucket of nodes.
 //!
-//! News is sent a bounded number of times, so in a large cluster somebody misses some. Whoever compares digests asks for
-//! just the buckets that differ.
+//! News is sent a bounded number of times, so in a large cluster somebody misses some; and a newcomer has missed it all.
+//! Whoever is given a digest answers with its members of the buckets that differ.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +16,8 @@ const BUCKETS: usize = 32;
 pub(super) struct Digest([u32; BUCKETS]);
 
 /// A set of buckets, a bit each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Buckets(pub u32);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Buckets(u32);
 
 impl Digest {
     pub fn of<'a>(active: impl Iterator<Item = &'a Identity>) -> Self {

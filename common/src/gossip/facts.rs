@@ -18,7 +18,7 @@ use crate::object::NodeId;
 use crate::time::{Monotonic, Timestamp};
 use crate::wire::codec;
 
-use super::digest::{Buckets, Digest};
+use super::digest::Digest;
 use super::identity::{GENERATION_MAX, Identity};
 
 /// A hint not refreshed for this long is replaced by any other, whatever its term: terms start over when a
@@ -40,7 +40,7 @@ pub struct Denied {
     pub until: Timestamp,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Fact {
     /// `sequence` grows while the same leader repeats its hint.
     Leader {
@@ -57,10 +57,10 @@ pub(super) enum Fact {
         node: NodeId,
         generation: u64,
     },
-    /// To one node: this is the sum of the members I see as active.
-    Digest(Digest),
-    /// To one node: tell me your members of these buckets.
-    Want(Buckets),
+    /// To one node: this is the sum of the members I see as active; tell me what you know that I do not.
+    Compare(Digest),
+    /// To one node: members I see as active, where we differ. Old news to all others, so not passed on.
+    Members(Vec<(Identity, u16)>),
 }
 
 impl Fact {
@@ -130,8 +130,9 @@ impl FactBook {
     /// Takes a fact in. The key says that it should be passed on.
     pub fn learn(&mut self, bytes: &[u8]) -> Option<Key> {
         let fact = match codec::decode::<Fact>(bytes) {
+            Ok(fact @ Fact::Members(_)) => fact,
             Ok(fact) if bytes.len() <= GOSSIP_FACT_BYTES_MAX => fact,
-            _ => {
+            Ok(_) | Err(_) => {
                 self.passed_over += 1;
                 return None;
             }
@@ -143,8 +144,13 @@ impl FactBook {
                 self.learn_denied(denied);
                 None
             }
-            Fact::Digest(_) | Fact::Want(_) => {
+            Fact::Compare(_) => {
                 self.news.push(fact);
+                None
+            }
+            Fact::Members(mut members) => {
+                members.retain(|(id, _)| id.generation <= GENERATION_MAX);
+                self.news.push(Fact::Members(members));
                 None
             }
             Fact::Outlived { generation, .. } => {
@@ -333,7 +339,7 @@ mod tests {
         for fact in [
             Fact::Leader { hint, sequence: u64::MAX },
             Fact::Left { node, generation: u64::MAX },
-            Fact::Digest(digest),
+            Fact::Compare(digest),
         ] {
             assert!(fact.encode().len() <= GOSSIP_FACT_BYTES_MAX, "{fact:?}");
         }

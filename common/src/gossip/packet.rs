@@ -66,7 +66,7 @@ pub(super) fn compose(
 ) -> (Bytes, usize) {
     let mut packet = Vec::new();
     encode_into(&mut packet, header);
-    if header.message != Message::Broadcast {
+    if !matches!(header.message, Message::Broadcast | Message::Announce | Message::TurnUndead) {
         packet.put_u16(u16::try_from(updates.len()).expect("we send a handful at once"));
         for member in updates {
             encode_into(&mut packet, member);
@@ -180,7 +180,8 @@ mod tests {
             let (opened, packet) = open(&datagram).unwrap();
             prop_assert_eq!(&opened, &header);
             let expected: Vec<_> = members.iter().map(|(id, _)| *id).collect();
-            prop_assert_eq!(updates(packet), if header.message == Message::Broadcast { Vec::new() } else { expected });
+            let bare = matches!(header.message, Message::Broadcast | Message::Announce);
+            prop_assert_eq!(updates(packet), if bare { Vec::new() } else { expected });
         }
 
         #[test]

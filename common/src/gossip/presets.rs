@@ -66,6 +66,9 @@ const WAN: Preset = Preset {
 /// Sends per piece of news: enough that nobody is missed, growing slowly with the cluster.
 const TRANSMISSIONS_MIN: u8 = 10;
 const TRANSMISSIONS_MAX: u8 = 24;
+/// When hundreds come or go at once, comparing lists is cheaper than telling everybody everything ten times.
+const TRANSMISSIONS_OF_MANY: u8 = 4;
+const NEWS_MANY: usize = 64;
 
 impl Preset {
     pub fn of(preset: LivenessPreset) -> Self {
@@ -76,12 +79,12 @@ impl Preset {
         }
     }
 
-    pub(super) fn config(&self, members: usize) -> foca::Config {
+    pub(super) fn config(&self, transmissions: NonZeroU8) -> foca::Config {
         foca::Config {
             probe_period: self.probe_period,
             probe_rtt: self.probe_timeout,
             num_indirect_probes: non_zero(self.fanout),
-            max_transmissions: transmissions(members),
+            max_transmissions: transmissions,
             suspect_to_down_after: self.suspicion,
             remove_down_after: Some(self.forget_after),
             // The same on every node: it also bounds what is accepted.
@@ -95,11 +98,15 @@ impl Preset {
     }
 }
 
-pub(super) fn transmissions(members: usize) -> NonZeroU8 {
+/// Sends per piece of news, given how many nodes there are and how many pieces wait to be sent.
+pub(super) fn transmissions(members: usize, waiting: usize) -> NonZeroU8 {
     // A node misses a piece of news with a probability of about e to the minus this.
     let wanted = 2 * members.max(1).ilog2() as u8;
-    let wanted = wanted.clamp(TRANSMISSIONS_MIN, TRANSMISSIONS_MAX);
-    NonZeroU8::new(wanted).expect("clamped above zero")
+    let wanted = match waiting {
+        0..NEWS_MANY => wanted.clamp(TRANSMISSIONS_MIN, TRANSMISSIONS_MAX),
+        _ => TRANSMISSIONS_OF_MANY,
+    };
+    NonZeroU8::new(wanted).expect("none of them is zero")
 }
 
 fn non_zero(value: usize) -> NonZeroUsize {
@@ -122,7 +129,13 @@ mod tests {
 
     #[test]
     fn news_is_sent_at_least_ten_times() {
-        let sent: Vec<_> = [0, 1, 3, 100, 1_000, 100_000].map(|n| transmissions(n).get()).into();
+        let sent: Vec<_> =
+            [0, 1, 3, 100, 1_000, 100_000].map(|members| transmissions(members, 5).get()).into();
         assert_eq!(sent, [10, 10, 10, 12, 18, 24]);
+        assert_eq!(
+            transmissions(1_000, 500).get(),
+            TRANSMISSIONS_OF_MANY,
+            "but not when there is so much of it"
+        );
     }
 }

@@ -317,3 +317,7 @@ impl Driver {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "shell_test.rs"]
+mod tests;

@@ -179,11 +179,10 @@ impl Membership {
     fn gossip(&mut self, now: Monotonic) {
         let suspects = self.foca.iter_members().filter(|member| member.state() == State::Suspect);
         self.roster.suspect(suspects.map(|member| member.id().node).collect());
-        let wanted = transmissions(self.foca.num_members() + 1);
-        if wanted.get() != self.transmissions {
-            let config = self.preset.config(self.foca.num_members() + 1);
-            self.transmissions = wanted.get();
-            self.misuse(|membership| membership.foca.set_config(config));
+        let wanted = transmissions(self.foca.num_members() + 1, self.foca.updates_backlog());
+        if wanted != self.transmissions {
+            self.transmissions = wanted;
+            self.misuse(|membership| membership.foca.set_config(membership.preset.config(wanted)));
         }
         if self.has_news_to_spread(now) {
             self.misuse(|membership| membership.foca.gossip(&mut membership.outbox));
@@ -217,7 +216,8 @@ impl Membership {
             return;
         }
         if let Some(target) = self.contacts.whom_to_compare(&self.roster, &mut self.rng) {
-            self.announce(target);
+            let compare = Fact::Compare(self.digest());
+            self.tell(target, Message::Broadcast, &[], &[compare.encode()]);
         }
         let members = self.foca.num_members();
         let learning = members > self.members_at_compare;
@@ -256,7 +256,7 @@ impl Membership {
             .take(PUSHES_PER_TURN)
             .collect();
         for target in &targets {
-            self.tell_facts(*target, None);
+            self.tell_facts(*target);
         }
         match targets.last().filter(|_| targets.len() == PUSHES_PER_TURN) {
             Some(last) => {

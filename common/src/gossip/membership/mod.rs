@@ -17,6 +17,7 @@ mod tell;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU8;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -42,6 +43,9 @@ use super::timers::TimerQueue;
 
 use due::{COMPARE_PERIOD_MIN, Chore, Due, GOODBYE_ROUNDS, JOIN_PERIOD_MIN, PUSH_ROUNDS};
 use tell::TOLD_DIRECTLY_MAX;
+
+/// No member takes less than this in a packet.
+const MEMBER_BYTES_MIN: usize = 8;
 
 /// What a node starts with.
 #[derive(Clone, Debug)]
@@ -95,7 +99,7 @@ pub struct Membership {
     join_period: Duration,
     compare_period: Duration,
     members_at_compare: usize,
-    transmissions: u8,
+    transmissions: NonZeroU8,
     spread_facts_until: Monotonic,
     /// Until when the lists sent so far use up what may be sent.
     lists_paid_until: Monotonic,
@@ -123,8 +127,13 @@ impl Membership {
         let book = SharedBook::default();
         let mut rng = StdRng::seed_from_u64(start.seed);
         let foca_rng = StdRng::from_rng(&mut rng);
-        let foca =
-            Foca::with_custom_broadcast(me, preset.config(1), foca_rng, PacketCodec::default(), book.clone());
+        let foca = Foca::with_custom_broadcast(
+            me,
+            preset.config(transmissions(1, 0)),
+            foca_rng,
+            PacketCodec::default(),
+            book.clone(),
+        );
         let mut membership = Self {
             foca,
             outbox: Outbox::default(),
@@ -145,7 +154,7 @@ impl Membership {
             join_period: JOIN_PERIOD_MIN,
             compare_period: COMPARE_PERIOD_MIN,
             members_at_compare: 0,
-            transmissions: transmissions(1).get(),
+            transmissions: transmissions(1, 0),
             spread_facts_until: now,
             lists_paid_until: now,
             counters: Counters::default(),
@@ -173,7 +182,10 @@ impl Membership {
             self.counters.from_denied += 1;
             return;
         }
-        if !self.has_room_for(&header.src, packet) {
+        // Only near the bound is it worth looking at each member that a packet brings.
+        let known = self.foca.iter_membership_state().len();
+        let crowded = known + packet.len() / MEMBER_BYTES_MIN > GOSSIP_MEMBERS_MAX;
+        if crowded && !self.has_room_for(packet::updates(packet).iter().chain([&header.src])) {
             self.counters.over_full += 1;
             return;
         }
@@ -188,8 +200,7 @@ impl Membership {
         self.settle(now);
         self.speaker = None;
         if header.message == Message::Announce && self.roster.is_active(from) {
-            let digest = Fact::Digest(self.digest());
-            self.tell_facts(header.src, Some(digest));
+            self.tell_facts(header.src);
         }
     }
 
@@ -280,7 +291,7 @@ impl Membership {
         self.leading = None;
         let goodbye = self.goodbye();
         self.note_context(now, Source::Ourselves);
-        let mut config = self.preset.config(self.roster.active().count());
+        let mut config = self.preset.config(self.transmissions);
         config.num_indirect_probes = TOLD_DIRECTLY_MAX.try_into().expect("not zero");
         self.misuse(|membership| membership.foca.set_config(config));
         self.misuse(|membership| membership.foca.add_broadcast(&goodbye.encode()).map(|_| ()));
@@ -348,13 +359,13 @@ impl Membership {
         }
     }
 
-    fn has_room_for(&self, src: &Identity, packet: &[u8]) -> bool {
-        let known = self.foca.iter_membership_state().len();
-        if known + packet.len() / 16 < GOSSIP_MEMBERS_MAX {
-            return true; // a member takes more bytes than that
-        }
-        let news = packet::updates(packet);
-        let new = news.iter().chain([src]).filter(|id| self.roster.get(id.node).is_none()).count();
-        known + new <= GOSSIP_MEMBERS_MAX || new == 0
+    /// Whether all of these may become members.
+    fn has_room_for<'a>(&self, ids: impl Iterator<Item = &'a Identity>) -> bool {
+        let new = ids.filter(|id| self.roster.get(id.node).is_none()).count();
+        new == 0 || self.foca.iter_membership_state().len() + new <= GOSSIP_MEMBERS_MAX
     }
 }
+
+#[cfg(test)]
+#[path = "hostile_test.rs"]
+mod hostile_test;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use foca::{Member as Update, OwnedNotification, Timer};
+use foca::{Member as Update, OwnedNotification, State, Timer};
 
 use crate::gossip::contacts::fraction;
 use crate::gossip::facts::Fact;
@@ -59,16 +59,20 @@ impl Membership {
                     self.roster.forget(&id);
                 }
             }
-            Fact::Digest(theirs) => {
-                let wanted = self.digest().differing(&theirs);
-                if let Some(speaker) = self.speaker.filter(|_| !wanted.is_empty()) {
-                    self.want(speaker, wanted);
+            Fact::Compare(theirs) => {
+                if let Some(speaker) = self.speaker.filter(|speaker| self.roster.is_active(speaker.node)) {
+                    self.tell_members(speaker, &theirs, now);
+                    self.tell_facts(speaker);
                 }
             }
-            Fact::Want(wanted) => {
-                if let Some(speaker) = self.speaker {
-                    self.tell_members(speaker, wanted, now);
+            Fact::Members(members) => {
+                if !self.has_room_for(members.iter().map(|(id, _)| id)) {
+                    self.counters.over_full += 1;
+                    return;
                 }
+                let updates =
+                    members.into_iter().map(|(id, incarnation)| Update::new(id, incarnation, State::Alive));
+                self.misuse(|membership| membership.foca.apply_many(updates, false, &mut membership.outbox));
             }
             Fact::Outlived { node, generation } => {
                 let me = *self.me();
@@ -115,7 +119,7 @@ impl Membership {
                 self.connected = true;
                 self.join_period = JOIN_PERIOD_MIN;
                 self.compare_period = COMPARE_PERIOD_MIN;
-                self.arm(Chore::Compare, COMPARE_PERIOD_MIN, now);
+                self.arm(Chore::Compare, COMPARE_PERIOD_MIN / 10, now);
                 self.arm(Chore::Merge, self.preset.merge_period, now);
             }
             OwnedNotification::Idle | OwnedNotification::Defunct => self.disconnected(now),

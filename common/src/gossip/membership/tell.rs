@@ -6,7 +6,7 @@ use foca::{Header, Member as Update, Message};
 use rand::RngExt;
 use rand::seq::IteratorRandom;
 
-use crate::gossip::digest::{Buckets, Digest};
+use crate::gossip::digest::Digest;
 use crate::gossip::facts::Fact;
 use crate::gossip::identity::Identity;
 use crate::gossip::packet;
@@ -17,8 +17,8 @@ use super::Membership;
 /// Members that are told a verdict or a goodbye at once, managers first.
 pub(super) const TOLD_DIRECTLY_MAX: usize = 8;
 
-/// Buckets asked for at once.
-const BUCKETS_WANTED_MAX: usize = 8;
+/// Buckets listed in one answer.
+const BUCKETS_TOLD_MAX: usize = 16;
 /// Members of the longest form in one packet.
 const MEMBERS_PER_PACKET: usize = 18;
 /// Lists take at most this share of what a node sends: a packet per so long,
@@ -42,9 +42,8 @@ impl Membership {
     }
 
     /// All facts worth knowing, in as many packets as they take.
-    pub(super) fn tell_facts(&mut self, dst: Identity, first: Option<Fact>) {
-        let known = self.book.open().to_tell(self.me().manager);
-        let facts: Vec<_> = first.map(|fact| fact.encode()).into_iter().chain(known).collect();
+    pub(super) fn tell_facts(&mut self, dst: Identity) {
+        let facts = self.book.open().to_tell(self.me().manager);
         let mut rest = &facts[..];
         while !rest.is_empty() {
             match self.tell(dst, Message::Broadcast, &[], rest) {
@@ -58,22 +57,19 @@ impl Membership {
         Digest::of(self.foca.iter_members().map(|member| member.id()).chain([self.me()]))
     }
 
-    /// Asks for members of buckets in which we differ, for a part of them if these are many.
-    pub(super) fn want(&mut self, dst: Identity, buckets: Buckets) {
-        let some = buckets.some(BUCKETS_WANTED_MAX, self.rng.random());
-        self.tell(dst, Message::Broadcast, &[], &[Fact::Want(some).encode()]);
-    }
-
-    /// Lists members. Who asks for more than may be sent gets nothing and will ask again.
-    pub(super) fn tell_members(&mut self, dst: Identity, buckets: Buckets, now: Monotonic) {
-        let wanted = self.foca.iter_members().filter(|member| buckets.contains(member.id().node));
-        let members: Vec<_> = wanted.filter(|member| *member.id() != dst).cloned().collect();
-        if self.lists_paid_until > now.plus(LISTS_AHEAD_MAX) {
+    /// Lists members where the other's digest differs. Beyond what may be sent there is nothing: it will ask again.
+    pub(super) fn tell_members(&mut self, dst: Identity, theirs: &Digest, now: Monotonic) {
+        let buckets = self.digest().differing(theirs).some(BUCKETS_TOLD_MAX, self.rng.random());
+        if buckets.is_empty() || self.lists_paid_until > now.plus(LISTS_AHEAD_MAX) {
             return;
         }
+        let told = self.foca.iter_members().filter(|member| buckets.contains(member.id().node));
+        let told = told.filter(|member| member.id().node != dst.node);
+        let members: Vec<_> = told.map(|member| (*member.id(), member.incarnation())).collect();
         for part in members.chunks(MEMBERS_PER_PACKET) {
             self.lists_paid_until = self.lists_paid_until.max(now).plus(LIST_PACKET_COST);
-            self.tell(dst, Message::Gossip, part, &[]);
+            let fact = Fact::Members(part.to_vec());
+            self.tell(dst, Message::Broadcast, &[], &[fact.encode()]);
         }
     }
 
