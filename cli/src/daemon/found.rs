@@ -10,7 +10,6 @@ use common::object::{Cluster, ClusterId, Meta, Node, NodeId, Role};
 use common::random::{Random, SystemRandom};
 use common::time::Timestamp;
 use manager::api::{Control, Init};
-use manager::ca::admit::new_node;
 use manager::raft;
 use manager::store::{Change, Proposal, Tables, Write};
 
@@ -55,7 +54,7 @@ pub fn found(init: &Init, now: Timestamp) -> anyhow::Result<Founding> {
         subnet_size: init.subnet_size,
         data_path_port: init.data_path_port,
     };
-    Ok(Founding { identity, cluster, node: new_node(node, Role::Manager, init.availability) })
+    Ok(Founding { identity, cluster, node: Node::new(node, Role::Manager, init.availability) })
 }
 
 /// Makes this manager the only one, with everything it holds. The other managers become workers on paper: when one

@@ -24,6 +24,22 @@ pub struct Node {
     pub manager: Option<ManagerRecord>,
 }
 
+impl Node {
+    /// A node as it begins, when its first certificate is issued. A manager gets its place in the raft group
+    /// later, once it is alive.
+    pub fn new(id: NodeId, role: Role, availability: Availability) -> Self {
+        Self {
+            id,
+            meta: Meta::default(),
+            spec: NodeSpec { role, availability, ..NodeSpec::default() },
+            role,
+            description: None,
+            status: NodeStatus::default(),
+            manager: None,
+        }
+    }
+}
+
 /// What people set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeSpec {

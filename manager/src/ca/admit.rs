@@ -1,8 +1,7 @@
-//! Whether a join token lets a caller in, and the node object that comes of it. Pure.
+//! Whether a join token lets a caller in, and as what. Pure.
 
 use common::identity::token::{JoinToken, same};
-use common::object::node::NodeStatus;
-use common::object::{Availability, Cluster, Meta, Node, NodeId, NodeSpec, Role};
+use common::object::{Cluster, Role};
 
 /// Why nobody is let in. The texts are Docker's, and say nothing that helps to guess.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,25 +24,11 @@ pub fn role_of_token(cluster: &Cluster, token: &str) -> Result<Role, Refusal> {
     }
 }
 
-/// A node as it is written when its first certificate is issued. A manager gets its place in the raft group by
-/// the steps of `decide::roles`, once it is alive.
-pub fn new_node(id: NodeId, role: Role, availability: Availability) -> Node {
-    Node {
-        id,
-        meta: Meta::default(),
-        spec: NodeSpec { role, availability, ..NodeSpec::default() },
-        role,
-        description: None,
-        status: NodeStatus::default(),
-        manager: None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use common::object::cluster::{Authority, Secret};
-    use common::object::{ClusterId, ClusterSpec};
+    use common::object::{ClusterId, ClusterSpec, Meta};
     use common::random::SeededRandom;
 
     #[test]

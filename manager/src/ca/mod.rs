@@ -1,6 +1,6 @@
 //! The cluster's authority on certificates: who may have one, with which role.
 //!
-//! - `admit`: whether a token lets a caller in, and the node object that comes of it. Pure.
+//! - `admit`: whether a token lets a caller in, and as what. Pure.
 //! - `serve`: answers callers. Any manager can: the authority's key is in the store, sealed on disk.
 
 pub mod admit;

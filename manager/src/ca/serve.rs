@@ -2,7 +2,7 @@
 
 use common::identity::authority::RootAuthority;
 use common::limits::{FRAME_BYTES_MAX, JOIN_FRAME_BYTES_MAX, JOIN_REQUEST_WAIT};
-use common::object::{Cluster, NodeId, Role};
+use common::object::{Cluster, Node, NodeId, Role};
 use common::random::SystemRandom;
 use common::report::Report;
 use common::transport::{PeerIdentity, Stream};
@@ -10,7 +10,7 @@ use common::wire::frame::{FrameError, expect_message, write_message};
 use common::wire::join::{CertificateRequest, IssuedCertificate, JoinRequest, JoinResponse, RenewRequest};
 use tracing::{info, warn};
 
-use super::admit::{new_node, role_of_token};
+use super::admit::role_of_token;
 use crate::dispatch::session::known_managers;
 use crate::forward::{Forward, ForwardError};
 use crate::store::{Change, Write};
@@ -62,7 +62,7 @@ async fn join(forward: &Forward, request: CertificateRequest) -> JoinResponse {
         Ok(issued) => issued,
         Err(refused) => return refused,
     };
-    let create = Change::Node(Write::Create(new_node(node, role, request.availability)));
+    let create = Change::Node(Write::Create(Node::new(node, role, request.availability)));
     match forward.propose(vec![create]).await {
         Ok(_) => {
             info!(node.id = %node, %role, "node admitted");

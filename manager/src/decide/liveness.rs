@@ -103,7 +103,7 @@ fn keep(node: &Node) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::object::{Meta, NodeId, NodeSpec, Role};
+    use common::object::{Availability, NodeId, Role};
     use proptest::prelude::*;
 
     const PATIENCE: Patience = Patience {
@@ -117,15 +117,7 @@ mod tests {
     }
 
     fn node(state: NodeState) -> Node {
-        let mut node = Node {
-            id: NodeId(1),
-            meta: Meta::default(),
-            spec: NodeSpec::default(),
-            role: Role::Worker,
-            description: None,
-            status: Default::default(),
-            manager: None,
-        };
+        let mut node = Node::new(NodeId(1), Role::Worker, Availability::Active);
         node.status.state = state;
         node
     }

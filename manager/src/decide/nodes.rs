@@ -81,20 +81,12 @@ mod tests {
     use super::*;
     use crate::decide::liveness::Gossip;
     use crate::store::{Proposal, Store};
-    use common::object::{Meta, NodeSpec, NodeState, Role};
+    use common::object::{Availability, NodeState, Role};
     use std::time::Duration;
 
     #[test]
     fn an_unchanged_node_costs_no_write() {
-        let node = Node {
-            id: NodeId(1),
-            meta: Meta::default(),
-            spec: NodeSpec::default(),
-            role: Role::Worker,
-            description: None,
-            status: Default::default(),
-            manager: None,
-        };
+        let node = Node::new(NodeId(1), Role::Worker, Availability::Active);
         let store = Store::new();
         let create = vec![Change::Node(Write::Create(node))];
         store.apply(1, &Proposal { id: 1, at: Timestamp(1), changes: create }).unwrap();

@@ -1,8 +1,8 @@
 //! Rules of `roles`: a table of steps, and random histories in which quorum is never lost.
 
 use super::*;
+use common::object::Availability;
 use common::object::node::ManagerRecord;
-use common::object::{Meta, NodeSpec};
 use proptest::prelude::*;
 
 use crate::store::{Change, Proposal, Store, Write};
@@ -12,15 +12,10 @@ fn addr(node: u128) -> SocketAddr {
 }
 
 fn node(id: u128, wanted: Role, raft_id: Option<u64>) -> Node {
-    Node {
-        id: NodeId(id),
-        meta: Meta::default(),
-        spec: NodeSpec { role: wanted, ..NodeSpec::default() },
-        role: if raft_id.is_some() { Role::Manager } else { Role::Worker },
-        description: None,
-        status: Default::default(),
-        manager: raft_id.map(|raft_id| ManagerRecord { raft_id, addr: addr(id).to_string() }),
-    }
+    let mut node = Node::new(NodeId(id), wanted, Availability::Active);
+    node.role = if raft_id.is_some() { Role::Manager } else { Role::Worker };
+    node.manager = raft_id.map(|raft_id| ManagerRecord { raft_id, addr: addr(id).to_string() });
+    node
 }
 
 fn member(id: u128, raft_id: u64, voter: bool) -> Member {

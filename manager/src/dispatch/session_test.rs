@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::store::{Change, Proposal, Write};
-use common::object::{Meta, NodeSpec, Role};
+use common::object::{Availability, Role};
 use common::time::SystemClock;
 
 fn duplex() -> (Stream, Stream) {
@@ -15,15 +15,7 @@ fn duplex() -> (Stream, Stream) {
 }
 
 fn store_with(node: NodeId) -> Store {
-    let node = Node {
-        id: node,
-        meta: Meta::default(),
-        spec: NodeSpec::default(),
-        role: Role::Worker,
-        description: None,
-        status: Default::default(),
-        manager: None,
-    };
+    let node = Node::new(node, Role::Worker, Availability::Active);
     let store = Store::new();
     let changes = vec![Change::Node(Write::Create(node))];
     store.apply(1, &Proposal { id: 1, at: Default::default(), changes }).unwrap();

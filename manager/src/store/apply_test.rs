@@ -1,19 +1,11 @@
 //! Rules of `apply`: all or none, versions checked, a repeated proposal applied once.
 
 use super::*;
-use common::object::{Meta, Node, NodeId, NodeSpec, Role};
+use common::object::{Availability, Node, NodeId, Role};
 use proptest::prelude::*;
 
 fn node(id: u128) -> Node {
-    Node {
-        id: NodeId(id),
-        meta: Meta::default(),
-        spec: NodeSpec::default(),
-        role: Role::Worker,
-        description: None,
-        status: Default::default(),
-        manager: None,
-    }
+    Node::new(NodeId(id), Role::Worker, Availability::Active)
 }
 
 fn proposal(id: u64, changes: Vec<Write<Node>>) -> Proposal {
