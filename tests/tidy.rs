@@ -35,7 +35,6 @@ const IMPURE_AS_MACRO: [&str; 4] = ["info", "warn", "debug", "error"];
 const OWNERS: [(&str, &[&str]); 8] = [
     ("openraft", &["manager/src/raft"]),
     ("redb", &["manager/src/raft"]),
-    ("axum", &["manager/src/api"]),
     ("foca", &["common/src/gossip"]),
     ("quinn", &["common/src/transport", "common/src/identity"]),
     ("rustls", &["common/src/transport", "common/src/identity"]),

@@ -31,7 +31,7 @@ pub async fn supervise(running: Arc<Running>, verdicts: mpsc::Sender<Verdict>) {
     let mut session = running.session.clone();
     let mut generation = running.gossip.generation();
     let mut manager = running.watch_manager();
-    let mut news = running.gossip.subscribe();
+    let mut news = running.take_news();
     let mut denied = BTreeSet::new();
     let mut describe = tokio::time::interval(DESCRIBE_PERIOD);
     describe.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
