@@ -1,7 +1,7 @@
 //! The numbers of `local`, `lan` and `wan`: how often to ask, how long to wait, how fast to spread.
 //!
-//! A silent node is noticed after about 0.7 probe periods (until somebody asks it), one more (until the question
-//! counts as unanswered) and the suspicion. The simulator holds the `lan` numbers against their promises.
+//! A silent node is noticed after at most one watch period (until its watcher asks), three watch timeouts (until the
+//! question counts as unanswered) and the suspicion. The simulator holds the `lan` numbers against their promises.
 
 use std::num::{NonZeroU8, NonZeroUsize};
 use std::time::Duration;
@@ -13,7 +13,11 @@ use super::packet::FORMAT_BYTES;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preset {
-    /// Every node asks one other node per period.
+    /// Every node asks the next one in the order of ids per period,
+    pub watch_period: Duration,
+    /// and again after this time, three times in all.
+    pub watch_timeout: Duration,
+    /// Besides, every node asks one other node at random per period.
     pub probe_period: Duration,
     /// How long a direct answer may take before others are asked to try.
     pub probe_timeout: Duration,
@@ -38,8 +42,10 @@ const fn ms(milliseconds: u64) -> Duration {
 }
 
 const LAN: Preset = Preset {
-    probe_period: ms(250),
-    probe_timeout: ms(100),
+    watch_period: ms(300),
+    watch_timeout: ms(80),
+    probe_period: ms(1_000),
+    probe_timeout: ms(300),
     suspicion: ms(600),
     gossip_period: ms(100),
     fanout: 3,
@@ -49,11 +55,13 @@ const LAN: Preset = Preset {
     forget_after: ms(3_600_000),
 };
 
-const LOCAL: Preset = Preset { probe_timeout: ms(80), gossip_period: ms(50), ..LAN };
+const LOCAL: Preset = Preset { gossip_period: ms(50), ..LAN };
 
 const WAN: Preset = Preset {
-    probe_period: ms(1_000),
-    probe_timeout: ms(400),
+    watch_period: ms(1_000),
+    watch_timeout: ms(400),
+    probe_period: ms(2_000),
+    probe_timeout: ms(800),
     suspicion: ms(3_000),
     gossip_period: ms(200),
     fanout: 4,
@@ -122,7 +130,7 @@ mod tests {
         for name in [LivenessPreset::Local, LivenessPreset::Lan, LivenessPreset::Wan] {
             let preset = Preset::of(name);
             assert!(preset.probe_timeout * 2 <= preset.probe_period, "{name:?}");
-            assert!(preset.suspicion >= preset.probe_period * 2, "{name:?}");
+            assert!(preset.suspicion >= preset.watch_timeout * 6, "{name:?}");
             assert!(preset.suspicion >= preset.gossip_period * 5, "{name:?}");
         }
     }

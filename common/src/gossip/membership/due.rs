@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use foca::{Incarnation, Member as Update, Message, OwnedNotification, State, Timer};
+use foca::{Incarnation, Message, State, Timer};
 
 use crate::gossip::contacts::fraction;
 use crate::gossip::facts::{Fact, LeaderHint};
@@ -16,8 +16,6 @@ use super::{Membership, Phase};
 
 /// How often a leader repeats its hint; it rides on packets that are sent anyway.
 const HINT_PERIOD: Duration = Duration::from_secs(5);
-/// Times a suspect is asked directly before the verdict.
-const LAST_CALLS: u32 = 6;
 /// Members that are told of refused nodes per turn.
 const PUSHES_PER_TURN: usize = 64;
 const PUSH_PERIOD: Duration = Duration::from_millis(50);
@@ -38,7 +36,11 @@ pub(super) enum Due {
         raised: Monotonic,
         member: Identity,
         incarnation: Incarnation,
-        timer: Timer<Identity>,
+    },
+    /// A watched node has had its time to answer.
+    AskAgain {
+        member: Identity,
+        asked: u32,
     },
     /// Ask a suspect directly.
     LastCall {
@@ -51,6 +53,7 @@ pub(super) enum Due {
 /// What is done again and again, one timer each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Chore {
+    Watch,
     Gossip,
     Join,
     Merge,
@@ -61,7 +64,7 @@ pub(super) enum Chore {
 }
 
 impl Chore {
-    pub(super) const COUNT: usize = 7;
+    pub(super) const COUNT: usize = 8;
 }
 
 impl Rank for Due {
@@ -70,7 +73,7 @@ impl Rank for Due {
             // Foca's own order; the numbers only keep it.
             Due::Foca(Timer::SendIndirectProbe { .. }) => 0,
             Due::Foca(Timer::ProbeRandomMember(_)) => 1,
-            Due::LastCall { .. } => 2,
+            Due::AskAgain { .. } | Due::LastCall { .. } => 2,
             Due::Verdict { .. } | Due::Foca(Timer::ChangeSuspectToDown { .. }) => 3,
             Due::Foca(
                 Timer::PeriodicAnnounce(_)
@@ -93,9 +96,8 @@ impl Membership {
                     self.roster.forget(&id);
                 }
             }
-            Due::Verdict { raised, member, incarnation, timer } => {
-                self.verdict(raised, member, incarnation, timer, now);
-            }
+            Due::AskAgain { member, asked } => self.ask_again(member, asked, now),
+            Due::Verdict { raised, member, incarnation } => self.verdict(raised, member, incarnation, now),
             Due::LastCall { member, incarnation } => self.last_call(member, incarnation, now),
             Due::Chore(chore, at) => {
                 if self.chores[chore as usize] == Some(at) {
@@ -104,50 +106,6 @@ impl Membership {
                 }
             }
         }
-    }
-
-    fn verdict(
-        &mut self,
-        raised: Monotonic,
-        member: Identity,
-        incarnation: Incarnation,
-        timer: Timer<Identity>,
-        now: Monotonic,
-    ) {
-        if self.suspicions.get(&member.node) != Some(&(member.generation, incarnation)) {
-            return;
-        }
-        let awake = self.health.awake(now);
-        let due_at = raised.plus(self.health.stretch(self.preset.suspicion, now));
-        if due_at > awake {
-            let look_again_at = due_at.min(awake.plus(self.preset.probe_period));
-            self.timers.set(look_again_at, Due::Verdict { raised, member, incarnation, timer });
-            return;
-        }
-        self.suspicions.remove(&member.node);
-        self.misuse(|membership| membership.foca.handle_timer(timer, &mut membership.outbox));
-        if self.outbox.notifications.contains(&OwnedNotification::MemberDown(member)) {
-            self.tell_managers(Update::new(member, incarnation, State::Down));
-        }
-    }
-
-    /// Tells a suspect what is said of it. If it hears this, its answer alone settles the matter.
-    pub(super) fn last_call(&mut self, member: Identity, incarnation: Incarnation, now: Monotonic) {
-        let is_suspect = |update: &Update<Identity>| {
-            *update.id() == member && update.incarnation() == incarnation && update.state() == State::Suspect
-        };
-        if self.suspicions.get(&member.node) != Some(&(member.generation, incarnation)) {
-            return;
-        }
-        if !self.foca.iter_members().any(is_suspect) {
-            self.suspicions.remove(&member.node);
-            return;
-        }
-        // The number means nothing: the objection is in the header of the answer.
-        let suspicion = Update::new(member, incarnation, State::Suspect);
-        self.tell(member, Message::Ping(0), &[suspicion], &[]);
-        let again_at = self.health.awake(now).plus(self.preset.suspicion / LAST_CALLS);
-        self.timers.set(again_at, Due::LastCall { member, incarnation });
     }
 
     pub(super) fn arm(&mut self, chore: Chore, after: Duration, now: Monotonic) {
@@ -161,6 +119,7 @@ impl Membership {
 
     fn do_chore(&mut self, chore: Chore, now: Monotonic) {
         match chore {
+            Chore::Watch => self.watch(now),
             Chore::Gossip => self.gossip(now),
             Chore::Join => self.join(now),
             Chore::Merge => self.merge(now),

@@ -3,17 +3,18 @@
 //! No clock, no socket, no task: whoever drives it brings the time and carries the datagrams. All waiting datagrams
 //! are to be handed in before `tick`, so that answers which came while this node was stalled count.
 //!
-//! Foca does SWIM: probes, suspicion, spreading. Added here, because the timers are ours: doubt about oneself
+//! Foca does SWIM: random probes, suspicion, spreading. Added here: a watcher for every node, doubt about oneself
 //! (`health`), asking a suspect directly until the verdict, telling managers a verdict at once, calling the dead so
 //! that partitions merge, goodbyes, and facts.
 //!
 //! Here: what comes in and goes out. In `react`: what foca and the facts say, and what follows. In `due`: what timers do.
-//! In `tell`: what one certain node is told. Elsewhere: the task that drives all this (`shell`), whom to call
+//! In `watch`: questions and verdicts. In `tell`: what one certain node is told. Elsewhere: the task that drives all this (`shell`), whom to call
 //! (`contacts`), what changed (`roster`).
 
 mod due;
 mod react;
 mod tell;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -92,6 +93,8 @@ pub struct Membership {
     connected: bool,
     /// Who sent the datagram that is being read.
     speaker: Option<Identity>,
+    /// Watched members that have not answered yet, by generation.
+    asked: BTreeMap<NodeId, u64>,
     /// Members that we ourselves suspect, by generation and incarnation.
     suspicions: BTreeMap<NodeId, (u64, Incarnation)>,
     leading: Option<u64>,
@@ -148,6 +151,7 @@ impl Membership {
             phase: Phase::Member,
             connected: false,
             speaker: None,
+            asked: BTreeMap::new(),
             suspicions: BTreeMap::new(),
             leading: None,
             push: Push::default(),
@@ -194,7 +198,12 @@ impl Membership {
         self.note_context(now, source);
         self.speaker = Some(header.src);
         match self.foca.handle_data(packet, &mut self.outbox) {
-            Ok(()) => self.health.heard(),
+            Ok(()) => {
+                self.health.heard();
+                if matches!(header.message, Message::Ack(_)) {
+                    self.answered(from);
+                }
+            }
             Err(error) => self.count(&error),
         }
         self.settle(now);

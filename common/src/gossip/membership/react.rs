@@ -107,6 +107,7 @@ impl Membership {
                     self.roster.down(id, now);
                 }
                 self.suspicions.remove(&id.node);
+                self.asked.remove(&id.node);
                 let first = self.preset.merge_period.mul_f64(0.5 + fraction(&mut self.rng));
                 self.arm(Chore::Merge, first, now);
             }
@@ -121,6 +122,8 @@ impl Membership {
                 self.compare_period = COMPARE_PERIOD_MIN;
                 self.arm(Chore::Compare, COMPARE_PERIOD_MIN / 10, now);
                 self.arm(Chore::Merge, self.preset.merge_period, now);
+                let first = self.preset.watch_period.mul_f64(fraction(&mut self.rng));
+                self.arm(Chore::Watch, first, now);
             }
             OwnedNotification::Idle | OwnedNotification::Defunct => self.disconnected(now),
             OwnedNotification::Rejoin(id) => {
@@ -132,7 +135,8 @@ impl Membership {
 
     fn disconnected(&mut self, now: Monotonic) {
         self.connected = false;
-        self.suspicions.clear(); // foca has dropped their timers as well
+        self.suspicions.clear(); // alone, we are no judge
+        self.asked.clear();
         self.join_period = JOIN_PERIOD_MIN;
         self.arm(Chore::Join, Duration::ZERO, now);
     }
@@ -155,25 +159,20 @@ impl Membership {
         }
     }
 
-    fn apply(&mut self, update: Update<Identity>) {
+    pub(super) fn apply(&mut self, update: Update<Identity>) {
         self.misuse(|membership| {
             membership.foca.apply_many(std::iter::once(update), true, &mut membership.outbox)
         });
     }
 
-    /// Foca's timers; a suspicion of ours also starts asking the suspect.
     fn schedule(&mut self, timer: Timer<Identity>, after: Duration, now: Monotonic) {
         let at = self.health.awake(now).plus(after);
-        let Timer::ChangeSuspectToDown { member_id: member, incarnation, .. } = timer else {
-            self.timers.set(at, Due::Foca(timer));
-            return;
-        };
-        self.health.unanswered(member.node);
-        let suspicion = (member.generation, incarnation);
-        if self.suspicions.insert(member.node, suspicion) != Some(suspicion) {
-            let raised = self.health.awake(now);
-            self.timers.set(at, Due::Verdict { raised, member, incarnation, timer });
-            self.last_call(member, incarnation, now);
+        match timer {
+            // The verdict is ours, so that we can take longer.
+            Timer::ChangeSuspectToDown { member_id, incarnation, .. } => {
+                self.suspect(member_id, incarnation, now);
+            }
+            timer => self.timers.set(at, Due::Foca(timer)),
         }
     }
 }

@@ -73,10 +73,10 @@ impl Membership {
         }
     }
 
-    pub(super) fn tell_managers(&mut self, update: Update<Identity>) {
+    pub(super) fn tell_managers(&mut self, update: &Update<Identity>) {
         for target in self.told_directly() {
             if target.manager && target.node != update.id().node {
-                self.tell(target, Message::Gossip, std::slice::from_ref(&update), &[]);
+                self.tell(target, Message::Gossip, std::slice::from_ref(update), &[]);
             }
         }
     }
