@@ -5,12 +5,13 @@
 //! - `client`: the API over a node's socket; `docker`: the real `docker` command and an SDK against it.
 //! - `wait`: until a state is reached, with a deadline; `skip`: loudly, where the machine lacks something.
 //! - `loads`: clients that write; `history`: what they saw; `linearizability`: whether one register could have done it.
-//! - `source`: Rust text for the tidy test.
+//! - `figures`: what a measurement gave, beside its limit; `source`: Rust text for the tidy test.
 
 pub mod binary;
 pub mod client;
 pub mod cluster;
 pub mod docker;
+pub mod figures;
 pub mod history;
 pub mod linearizability;
 pub mod loads;
