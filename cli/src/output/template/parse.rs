@@ -345,9 +345,9 @@ impl Parser<'_> {
         let start = self.peek().at;
         let mut arguments = Vec::new();
         loop {
-            if let Some(term) = self.term()? {
-                arguments.push(term);
-            }
+            let term = self.term()?;
+            let is_term = term.is_some();
+            arguments.extend(term);
             let next = self.peek().clone();
             match next.kind {
                 Kind::Pipe => {
@@ -358,7 +358,7 @@ impl Parser<'_> {
                     break;
                 }
                 Kind::Close | Kind::ParenClose | Kind::End => break,
-                _ if next.space_before && !arguments.is_empty() => {}
+                _ if next.space_before && is_term => {}
                 _ => return self.unexpected(&next, "operand"),
             }
         }
