@@ -3,7 +3,7 @@
 #
 # iproute2   network namespaces for the partition tests
 # procps     ps and pgrep, to see that nothing was left running
-# gcc        the cryptography library is partly C
+# gcc, g++   the cryptography library is partly C; libFuzzer (deploy/fuzz.sh) is C++
 # cargo-deny licences, bans and sources of the dependencies
 #
 # The docker command and an engine are used by tests where they are present, and are not installed here:
@@ -18,6 +18,7 @@ need() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
 need ip iproute2
 need ps procps
 need gcc gcc
+need g++ g++
 need git git
 
 if [ ${#missing[@]} -gt 0 ]; then
@@ -36,6 +37,6 @@ if ! command -v cargo-deny >/dev/null 2>&1; then
     cargo install --quiet --locked --no-default-features "cargo-deny@$cargo_deny_version"
 fi
 
-for tool in ip ps gcc git cargo-deny docker; do
+for tool in ip ps gcc g++ git cargo-deny docker; do
   printf '%-11s %s\n' "$tool" "$(command -v "$tool" || echo 'absent')"
 done

@@ -204,3 +204,23 @@ enum AskError {
     NotSent,
     NoAnswer,
 }
+
+/// Reads what a manager asks or answers, for `manager/fuzz`.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) {
+    use common::wire::codec::{decode, encode};
+
+    if let Ok(request) = decode::<Request>(bytes) {
+        let again: Request = decode(&encode(&request)).expect("what is encoded decodes");
+        assert_eq!(encode(&again), encode(&request));
+    }
+    if let Ok(response) = decode::<Response>(bytes) {
+        let again: Response = decode(&encode(&response)).expect("what is encoded decodes");
+        assert_eq!(encode(&again), encode(&response));
+    }
+}
+
+#[cfg(fuzzing)]
+pub fn fuzz_seed(proposal: Proposal) -> Vec<u8> {
+    [vec![0xff], common::wire::codec::encode(&Request::Propose(proposal))].concat()
+}

@@ -14,6 +14,8 @@ pub mod error;
 mod exchange;
 mod extras;
 mod filter;
+#[cfg(fuzzing)]
+pub mod fuzz;
 pub mod host;
 mod lists;
 mod nodes;

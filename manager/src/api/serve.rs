@@ -36,6 +36,14 @@ pub(super) struct Slot {
     pub endless: Endless,
 }
 
+impl Slot {
+    /// None where all places are taken.
+    pub fn take(places: &Arc<Semaphore>, endless: Endless) -> Option<Self> {
+        let place = places.clone().try_acquire_owned().ok()?;
+        Some(Self { _place: Arc::new(place), endless })
+    }
+}
+
 /// Serves the API until `tasks` stops. A socket that cannot accept for a moment is tried again.
 pub async fn serve(listener: UnixListener, host: Arc<dyn Host>, engine: EngineSettings, tasks: Tasks) {
     let edge = Arc::new(Edge::new(host, engine, tasks.clone()));
@@ -58,8 +66,7 @@ pub async fn serve(listener: UnixListener, host: Arc<dyn Host>, engine: EngineSe
                 }
             },
         };
-        if let Ok(permit) = slots.clone().try_acquire_owned() {
-            let slot = Slot { _place: Arc::new(permit), endless: Endless::default() };
+        if let Some(slot) = Slot::take(&slots, Endless::default()) {
             tasks.spawn(connection(stream, edge.clone(), slot, tasks.clone()));
         } else if let Ok(permit) = refusals.clone().try_acquire_owned() {
             warn!(connections = API_CONNECTIONS_MAX, "API connection refused");

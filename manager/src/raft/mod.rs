@@ -13,6 +13,8 @@ mod compact;
 mod failure;
 mod folder;
 mod force;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod handle;
 mod log;
 mod log_file;

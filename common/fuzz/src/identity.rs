@@ -1,0 +1,83 @@
+//! Certificates and signing requests, DER and PEM.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use common::identity::certificate::certificates_from_pem;
+use common::identity::{DataKey, NodeCertificate, NodeIdentity, NodeKey, RootAuthority, WrappedDataKey};
+use common::object::{ClusterId, NodeId, Role};
+use common::random::SeededRandom;
+use common::time::Timestamp;
+use common_fuzz::take_byte;
+
+const NOW: Timestamp = Timestamp(1_795_161_600_000_000_000);
+const DAY: Duration = Duration::from_secs(86_400);
+
+static ROOT: LazyLock<RootAuthority> = LazyLock::new(|| RootAuthority::generate(NOW).expect("a root"));
+static KEY: LazyLock<NodeKey> = LazyLock::new(|| NodeKey::generate().expect("a key"));
+
+/// A byte that says which form, and then what a peer shows in its handshake, or what lies in a file.
+pub fn certificate(mut data: &[u8]) {
+    match take_byte(&mut data) % 4 {
+        0 => {
+            let _ = NodeCertificate::from_der(data);
+        }
+        1 => pem(&String::from_utf8_lossy(data)),
+        2 => {
+            let _ = NodeKey::from_pem(&String::from_utf8_lossy(data));
+        }
+        _ => {
+            if let Ok(wrapped) = WrappedDataKey::from_bytes(data) {
+                let _ = wrapped.unwrap(&KEY, Some(b"unlock"));
+            }
+        }
+    }
+}
+
+fn pem(text: &str) {
+    for der in certificates_from_pem(text).unwrap_or_default() {
+        let _ = NodeCertificate::from_der(&der);
+    }
+    let _ = RootAuthority::from_pem(text, ROOT.key_pem().reveal());
+    if let Ok(identity) = NodeIdentity::new(text, KEY.clone(), ROOT.certificate_pem()) {
+        identity.tls_info();
+    }
+    if let Ok(identity) = NodeIdentity::new(&issue(), KEY.clone(), text) {
+        identity.tls_info();
+    }
+}
+
+fn issue() -> String {
+    static ISSUED: LazyLock<String> = LazyLock::new(|| {
+        let request = KEY.signing_request().expect("a request");
+        ROOT.sign(&request, NodeId(1), ClusterId(2), Role::Manager, DAY, NOW).expect("a certificate")
+    });
+    ISSUED.clone()
+}
+
+pub fn certificate_seeds() -> Vec<Vec<u8>> {
+    let der = certificates_from_pem(&issue()).expect("our own").remove(0);
+    let mut random = SeededRandom::new(1, "data key");
+    let data_key = DataKey::generate(&mut random);
+    let wrapped = data_key.wrap(&KEY, Some(b"unlock"), &mut random);
+    let texts = [issue(), ROOT.certificate_pem().into(), format!("{}{}", issue(), ROOT.certificate_pem())];
+    let mut seeds = vec![
+        [&[0], &der[..]].concat(),
+        [&[2], KEY.to_pem().reveal().as_bytes()].concat(),
+        [&[3], wrapped.as_bytes()].concat(),
+    ];
+    seeds.extend(texts.map(|text| [&[1], text.as_bytes()].concat()));
+    seeds
+}
+
+/// What anybody with a join token may ask to have signed.
+pub fn request(data: &[u8]) {
+    let Ok(pem) = ROOT.sign(data, NodeId(1), ClusterId(2), Role::Worker, DAY, NOW) else { return };
+    let certificates = certificates_from_pem(&pem).expect("what we sign can be read");
+    let facts = NodeCertificate::from_der(&certificates[0]).expect("what we sign names its node");
+    assert_eq!((facts.node, facts.cluster, facts.role), (NodeId(1), ClusterId(2), Role::Worker));
+}
+
+pub fn request_seeds() -> Vec<Vec<u8>> {
+    vec![KEY.signing_request().expect("a request")]
+}

@@ -1,0 +1,82 @@
+//! Requests to the API, over a cluster that is only a store.
+//!
+//! The input is a request as text: `METHOD target`, a line end, and the body. A `+` in front asks a node outside of
+//! any cluster.
+
+#[path = "../../tests/api/fake.rs"]
+#[allow(dead_code)] // the tests use more of it
+pub mod fake;
+
+use std::sync::{Arc, LazyLock, Mutex};
+
+use common::object::{NodeState, Role};
+use fake::{FakeCluster, FakeHost, id_of};
+use hyper::Request;
+use manager::api::Host;
+use tokio::runtime::{Builder, Runtime};
+
+static RUNTIME: LazyLock<Mutex<Runtime>> =
+    LazyLock::new(|| Mutex::new(Builder::new_current_thread().enable_time().build().expect("a runtime")));
+
+pub fn run(data: &[u8]) {
+    let (outside, data) = match data.strip_prefix(b"+") {
+        Some(rest) => (true, rest),
+        None => (false, data),
+    };
+    let line_end = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
+    let (line, body) = (&data[..line_end], data.get(line_end + 1..).unwrap_or_default());
+    let Ok(line) = std::str::from_utf8(line) else { return };
+    let Some((method, target)) = line.split_once(' ') else { return };
+    // What HTTP itself refuses never comes to us.
+    let Ok(request) = Request::builder().method(method).uri(target).body(body.to_vec()) else { return };
+    let host: Arc<dyn Host> = if outside { FakeHost::outside() } else { FakeHost::manager(&cluster()) };
+    let runtime = RUNTIME.lock().expect("one input at a time");
+    let (status, answer) = runtime.block_on(manager::api::fuzz::answer(host, request));
+    let empty = answer.is_empty();
+    match status {
+        200..300 => {}
+        400..=499 | 501 | 503 => assert!(!empty, "{status} says why"),
+        // Docker's status and words for a version that is not the present one.
+        500 if answer.starts_with(br#"{"message":"update out of sequence"}"#) => {}
+        _ => panic!("{status}: {}", String::from_utf8_lossy(&answer)),
+    }
+}
+
+fn cluster() -> Arc<FakeCluster> {
+    let cluster = FakeCluster::new();
+    cluster.add(2, Role::Worker, "host-2", NodeState::Down);
+    cluster
+}
+
+pub fn seeds() -> Vec<Vec<u8>> {
+    let node = common::object::NodeId(id_of(1));
+    let body = r#"{"Name":"default","Labels":{"a":"b"},"Orchestration":{"TaskHistoryRetentionLimit":5},"Raft":{"SnapshotInterval":10000,"KeepOldSnapshots":0,"LogEntriesForSlowFollowers":500,"ElectionTick":10,"HeartbeatTick":1},"Dispatcher":{"HeartbeatPeriod":5000000000},"CAConfig":{"NodeCertExpiry":7776000000000000},"TaskDefaults":{},"EncryptionConfig":{"AutoLockManagers":false}}"#;
+    let init = format!(
+        r#"{{"ListenAddr":"0.0.0.0:2377","AdvertiseAddr":"10.0.0.1:2377","DataPathAddr":"10.0.0.1","DataPathPort":4789,"DefaultAddrPool":["10.0.0.0/8"],"SubnetSize":24,"ForceNewCluster":false,"Spec":{body},"AutoLockManagers":false,"Availability":"active"}}"#
+    );
+    let join = r#"{"ListenAddr":"0.0.0.0:2377","AdvertiseAddr":"10.0.0.2","DataPathAddr":"","RemoteAddrs":["10.0.0.1:2377"],"JoinToken":"SWMTKN-1-6dp5qcb22im238nr3wvp0ic7q99w035jmy2iw7i6n43d37jtof-0123456789abcdefghijklmno","Availability":"drain"}"#;
+    let spec = r#"{"Name":"n","Role":"manager","Availability":"drain","Labels":{"a":"b","c":""}}"#;
+    [
+        format!("+POST /v1.41/swarm/init\n{init}"),
+        format!("+POST /swarm/join\n{join}"),
+        "+GET /info\n".into(),
+        "+GET /swarm\n".into(),
+        "GET /v1.24/_ping\n".into(),
+        "GET /version\n".into(),
+        "GET /swarm\n".into(),
+        format!("POST /swarm/update?version=1&rotateWorkerToken=true&rotateManagerToken=0\n{body}"),
+        "POST /swarm/leave?force=1\n".into(),
+        "GET /swarm/x/raft\n".into(),
+        "GET /swarm/x/gossip\n".into(),
+        r#"GET /nodes?filters={"role":["manager"],"label":{"a=b":true},"id":["x"],"membership":["accepted"],"name":["host"],"node.label":["x"]}"#.into(),
+        format!("GET /v1.56/nodes/{node}\n"),
+        format!("POST /nodes/{node}/update?version=2\n{spec}"),
+        "DELETE /nodes/host-2?force=true\n".into(),
+        "GET /services?filters=%7B%22name%22%3A%5B%22a%22%5D%7D&status=true\n".into(),
+        "GET /tasks\n".into(),
+        "POST /secrets/create\n{}".into(),
+        "GET /containers/json?all=1\n".into(),
+    ]
+    .map(String::into_bytes)
+    .into()
+}
