@@ -120,6 +120,23 @@ fn nobody_alive_is_taken_for_dead() {
 }
 
 #[test]
+fn a_machine_that_stops_as_a_whole_raises_no_alarm() {
+    seeds(3, |seed| {
+        let mut world = World::converged(seed, 5);
+        world.network.loss_percent = 1.0;
+        world.stall_at_random(seconds(1), ms(500));
+        for _ in 0..200 {
+            let (wait, stop) = (world.random_below(5_000), world.random_below(3_000));
+            world.run(ms(wait as u64));
+            (0..5).for_each(|index| world.pause(index, ms(stop as u64)));
+            world.run(ms(stop as u64));
+        }
+        let alarms = world.false_alarms();
+        assert!(alarms.is_empty(), "{} false alarms, first {:?}", alarms.len(), alarms[0]);
+    });
+}
+
+#[test]
 fn heavy_loss_is_survived() {
     seeds(1, |seed| {
         for count in [3, 20] {
