@@ -173,7 +173,7 @@ impl World {
 
     /// The node does not run for so long; datagrams wait for it.
     pub fn pause(&mut self, index: usize, duration: Duration) {
-        let until = self.now.plus(duration);
+        let until = self.now.plus(duration).max(self.nodes[index].paused_until.unwrap_or_default());
         self.nodes[index].paused_until = Some(until);
         self.schedule(until, What::Resume(index));
     }

@@ -59,8 +59,16 @@ pub(super) enum Fact {
     },
     /// To one node: this is the sum of the members I see as active; tell me what you know that I do not.
     Compare(Digest),
-    /// To one node: members I see as active, where we differ. Old news to all others, so not passed on.
-    Members(Vec<(Identity, u16)>),
+    /// To one node: members as I see them, where we differ. Old news to all others, so not passed on.
+    Members(Vec<Listed>),
+}
+
+/// A member in a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Listed {
+    pub id: Identity,
+    pub incarnation: u16,
+    pub active: bool,
 }
 
 impl Fact {
@@ -106,6 +114,11 @@ impl FactBook {
         self.denied.iter().map(|(node, until)| Denied { node: *node, until: *until })
     }
 
+    /// The goodbye of a node, where one is remembered.
+    pub fn goodbye(&self, node: NodeId) -> Option<Fact> {
+        self.left.get(&node).map(|generation| Fact::Left { node, generation: *generation })
+    }
+
     /// Whether this life of the node ended with a goodbye.
     pub fn has_left(&self, id: &Identity) -> bool {
         self.left.get(&id.node).is_some_and(|generation| *generation >= id.generation)
@@ -149,7 +162,7 @@ impl FactBook {
                 None
             }
             Fact::Members(mut members) => {
-                members.retain(|(id, _)| id.generation <= GENERATION_MAX);
+                members.retain(|member| member.id.generation <= GENERATION_MAX);
                 self.news.push(Fact::Members(members));
                 None
             }

@@ -4,6 +4,7 @@ use foca::{Header, Member as Update, State};
 use proptest::prelude::*;
 
 use super::*;
+use crate::gossip::facts::Listed;
 
 const ME: u128 = 1;
 
@@ -63,7 +64,8 @@ fn the_list_of_members_is_bounded() {
     let mut membership = membership();
     let mut next = 100;
     for _ in 0..GOSSIP_MEMBERS_MAX / 18 + 100 {
-        let members: Vec<_> = (next..next + 18).map(|node| (id(node), 0)).collect();
+        let members: Vec<_> =
+            (next..next + 18).map(|node| Listed { id: id(node), incarnation: 0, active: true }).collect();
         next += 18;
         hear(&mut membership, 2, &packet(2, Message::Broadcast, &[], &[Fact::Members(members)]));
     }
@@ -114,7 +116,9 @@ fn fact() -> impl Strategy<Value = Fact> {
         }),
         (node(), any::<u64>()).prop_map(|(node, generation)| Fact::Left { node, generation }),
         (node(), any::<u64>()).prop_map(|(node, generation)| Fact::Outlived { node, generation }),
-        (node(), any::<u16>()).prop_map(|(node, incarnation)| Fact::Members(vec![(id(node.0), incarnation)])),
+        (node(), any::<u16>(), any::<bool>()).prop_map(|(node, incarnation, active)| Fact::Members(vec![
+            Listed { id: id(node.0), incarnation, active }
+        ])),
     ]
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use foca::{Member as Update, OwnedNotification, State, Timer};
 
 use crate::gossip::contacts::fraction;
-use crate::gossip::facts::Fact;
+use crate::gossip::facts::{Fact, Listed};
 use crate::gossip::identity::Identity;
 use crate::gossip::roster::Event;
 use crate::object::NodeId;
@@ -65,15 +65,7 @@ impl Membership {
                     self.tell_facts(speaker);
                 }
             }
-            Fact::Members(members) => {
-                if !self.has_room_for(members.iter().map(|(id, _)| id)) {
-                    self.counters.over_full += 1;
-                    return;
-                }
-                let updates =
-                    members.into_iter().map(|(id, incarnation)| Update::new(id, incarnation, State::Alive));
-                self.misuse(|membership| membership.foca.apply_many(updates, false, &mut membership.outbox));
-            }
+            Fact::Members(members) => self.learned_members(members),
             Fact::Outlived { node, generation } => {
                 let me = *self.me();
                 if node == me.node && generation >= me.generation {
@@ -81,6 +73,20 @@ impl Membership {
                 }
             }
         }
+    }
+
+    fn learned_members(&mut self, mut members: Vec<Listed>) {
+        // Who is gone matters only for those we believe to be there.
+        members.retain(|member| member.active || self.roster.is_active(member.id.node));
+        if !self.has_room_for(members.iter().map(|member| &member.id)) {
+            self.counters.over_full += 1;
+            return;
+        }
+        let updates = members.into_iter().map(|member| {
+            let state = if member.active { State::Alive } else { State::Down };
+            Update::new(member.id, member.incarnation, state)
+        });
+        self.misuse(|membership| membership.foca.apply_many(updates, false, &mut membership.outbox));
     }
 
     fn notified(&mut self, notification: OwnedNotification<Identity>, now: Monotonic) {
@@ -97,8 +103,7 @@ impl Membership {
                 }
                 self.meet_member(&id);
                 self.roster.up(id, now);
-                self.compare_period = COMPARE_PERIOD_MIN;
-                self.arm(Chore::Compare, COMPARE_PERIOD_MIN, now);
+                self.compare_soon(COMPARE_PERIOD_MIN, now);
             }
             OwnedNotification::MemberDown(id) => {
                 if self.book.open().has_left(&id) {
@@ -108,6 +113,8 @@ impl Membership {
                 }
                 self.suspicions.remove(&id.node);
                 self.asked.remove(&id.node);
+                // Much of what is sent about many dead is sent to the dead.
+                self.compare_soon(COMPARE_PERIOD_MIN, now);
                 let first = self.preset.merge_period.mul_f64(0.5 + fraction(&mut self.rng));
                 self.arm(Chore::Merge, first, now);
             }
@@ -119,8 +126,7 @@ impl Membership {
             OwnedNotification::Active => {
                 self.connected = true;
                 self.join_period = JOIN_PERIOD_MIN;
-                self.compare_period = COMPARE_PERIOD_MIN;
-                self.arm(Chore::Compare, COMPARE_PERIOD_MIN / 10, now);
+                self.compare_soon(COMPARE_PERIOD_MIN / 10, now);
                 self.arm(Chore::Merge, self.preset.merge_period, now);
                 let first = self.preset.watch_period.mul_f64(fraction(&mut self.rng));
                 self.arm(Chore::Watch, first, now);
@@ -131,6 +137,12 @@ impl Membership {
                 self.disconnected(now);
             }
         }
+    }
+
+    /// Looks for what we have missed while much happens.
+    fn compare_soon(&mut self, after: Duration, now: Monotonic) {
+        self.compare_period = COMPARE_PERIOD_MIN;
+        self.arm(Chore::Compare, after, now);
     }
 
     fn disconnected(&mut self, now: Monotonic) {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use foca::{Header, Member as Update, Message};
+use foca::{Header, Member as Update, Message, State};
 use rand::RngExt;
 use rand::seq::IteratorRandom;
 
 use crate::gossip::digest::Digest;
-use crate::gossip::facts::Fact;
+use crate::gossip::facts::{Fact, Listed};
 use crate::gossip::identity::Identity;
 use crate::gossip::packet;
 use crate::time::Monotonic;
@@ -41,16 +41,23 @@ impl Membership {
         taken
     }
 
-    /// All facts worth knowing, in as many packets as they take.
+    /// All facts worth knowing.
     pub(super) fn tell_facts(&mut self, dst: Identity) {
         let facts = self.book.open().to_tell(self.me().manager);
-        let mut rest = &facts[..];
-        while !rest.is_empty() {
-            match self.tell(dst, Message::Broadcast, &[], rest) {
+        self.tell_all(dst, &facts);
+    }
+
+    /// Sends facts in as many packets as they take; returns how many these were.
+    fn tell_all(&mut self, dst: Identity, mut facts: &[Vec<u8>]) -> u32 {
+        let mut packets = 0;
+        while !facts.is_empty() {
+            match self.tell(dst, Message::Broadcast, &[], facts) {
                 0 => break,
-                taken => rest = &rest[taken..],
+                taken => facts = &facts[taken..],
             }
+            packets += 1;
         }
+        packets
     }
 
     pub(super) fn digest(&self) -> Digest {
@@ -63,14 +70,23 @@ impl Membership {
         if buckets.is_empty() || self.lists_paid_until > now.plus(LISTS_AHEAD_MAX) {
             return;
         }
-        let told = self.foca.iter_members().filter(|member| buckets.contains(member.id().node));
-        let told = told.filter(|member| member.id().node != dst.node);
-        let members: Vec<_> = told.map(|member| (*member.id(), member.incarnation())).collect();
-        for part in members.chunks(MEMBERS_PER_PACKET) {
-            self.lists_paid_until = self.lists_paid_until.max(now).plus(LIST_PACKET_COST);
-            let fact = Fact::Members(part.to_vec());
-            self.tell(dst, Message::Broadcast, &[], &[fact.encode()]);
+        let (me, book) = (self.me().node, self.book.open());
+        let told = self.foca.iter_membership_state().filter(|member| {
+            let node = member.id().node;
+            buckets.contains(node) && node != dst.node && node != me
+        });
+        let (mut goodbyes, mut members) = (Vec::new(), Vec::new());
+        for member in told {
+            let active = member.state() != State::Down;
+            goodbyes.extend(book.goodbye(member.id().node).filter(|_| !active));
+            members.push(Listed { id: *member.id(), incarnation: member.incarnation(), active });
         }
+        drop(book);
+        // Goodbyes first: they explain who is listed as gone.
+        let goodbyes = goodbyes.into_iter().map(|goodbye| goodbye.encode());
+        let lists = members.chunks(MEMBERS_PER_PACKET).map(|part| Fact::Members(part.to_vec()).encode());
+        let packets = self.tell_all(dst, &goodbyes.chain(lists).collect::<Vec<_>>());
+        self.lists_paid_until = self.lists_paid_until.max(now).plus(LIST_PACKET_COST * packets);
     }
 
     pub(super) fn tell_managers(&mut self, update: &Update<Identity>) {

@@ -73,6 +73,9 @@ impl Membership {
 
     /// A member did not answer us: from here on it is asked directly until the verdict.
     pub(super) fn suspect(&mut self, member: Identity, incarnation: Incarnation, now: Monotonic) {
+        if self.roster.get(member.node).is_none_or(|known| known.id != member) {
+            return; // foca's probe was of an earlier life
+        }
         self.health.unanswered(member.node);
         let suspicion = (member.generation, incarnation);
         if self.suspicions.insert(member.node, suspicion) != Some(suspicion) {
