@@ -32,7 +32,7 @@ const IMPURE: [&str; 29] = [
 const IMPURE_AS_MACRO: [&str; 4] = ["info", "warn", "debug", "error"];
 
 /// One owner per outside thing: the crate's name in code, and where it may be named.
-const OWNERS: [(&str, &[&str]); 8] = [
+const OWNERS: [(&str, &[&str]); 7] = [
     ("openraft", &["manager/src/raft"]),
     ("redb", &["manager/src/raft"]),
     ("foca", &["common/src/gossip"]),
