@@ -67,10 +67,28 @@ pub fn judge(
             return Verdict { state: NodeState::Ready, message: "", look_again_at: Some(deadline) };
         }
     }
+    let mut verdict = judge_silent(node, heard.gossip, leading_since, lost_since, patience, now);
+    if heard.session.is_some() {
+        // The session may bring messages again, as after a pause of the node, and messages wake nobody.
+        let soon = now.plus(patience.session_silence / 4);
+        verdict.look_again_at = Some(verdict.look_again_at.map_or(soon, |at| at.min(soon)));
+    }
+    verdict
+}
+
+/// Judges a node of which no session brings anything.
+fn judge_silent(
+    node: &Node,
+    gossip: Gossip,
+    leading_since: Monotonic,
+    lost_since: Option<Monotonic>,
+    patience: &Patience,
+    now: Monotonic,
+) -> Verdict {
     // Until then a node that is there may have had no time to be heard by this leader.
     let heard_from = leading_since.plus(patience.session_silence);
     let down = |message| Verdict { state: NodeState::Down, message, look_again_at: None };
-    match heard.gossip {
+    match gossip {
         // Gossip's word alone, which may be about a life that has ended: the node is back, and not everybody knows.
         Gossip::Left | Gossip::Dead if now < heard_from => {
             Verdict { state: node.status.state, message: keep(node), look_again_at: Some(heard_from) }
@@ -171,6 +189,27 @@ mod tests {
             let heard = Heard { session: session.map(at), gossip };
             let verdict = judge(&node(before), heard, at(leading), lost.map(at), &PATIENCE, at(now));
             assert_eq!(verdict.state, after, "{before:?} {session:?} {gossip:?} {leading} {lost:?}");
+        }
+    }
+
+    #[test]
+    fn a_session_that_is_silent_is_looked_at_again_soon() {
+        #[rustfmt::skip]
+        let cases = [ // state before, session heard at, gossip, state after, look again at
+            (NodeState::Ready,   Some(90_000), Gossip::Dead,  NodeState::Down,    Some(100_250)), // a paused node
+            (NodeState::Down,    Some(90_000), Gossip::Alive, NodeState::Down,    Some(100_250)), // gossip is faster
+            (NodeState::Ready,   Some(90_000), Gossip::Alive, NodeState::Unknown, Some(100_250)),
+            (NodeState::Ready,   None,         Gossip::Dead,  NodeState::Down,    None), // a new session is an event
+            (NodeState::Unknown, None,         Gossip::Alive, NodeState::Unknown, Some(109_000)),
+        ];
+        for (before, session, gossip, after, again) in cases {
+            let heard = Heard { session: session.map(at), gossip };
+            let verdict = judge(&node(before), heard, at(0), Some(at(99_000)), &PATIENCE, at(100_000));
+            assert_eq!(
+                (verdict.state, verdict.look_again_at),
+                (after, again.map(at)),
+                "{before:?} {heard:?}"
+            );
         }
     }
 
