@@ -16,6 +16,8 @@ pub struct Network {
     sides: Vec<u8>,
     /// Nodes to which nothing comes through, though what they send does.
     pub deaf: BTreeSet<usize>,
+    /// Links of which nothing comes out: from the first node to the second.
+    pub cut_links: BTreeSet<(usize, usize)>,
     random: SeededRandom,
     pub sent: u64,
     pub sent_bytes: u64,
@@ -29,6 +31,7 @@ impl Network {
             loss_percent: 0.0,
             sides: Vec::new(),
             deaf: BTreeSet::new(),
+            cut_links: BTreeSet::new(),
             random: SeededRandom::new(seed, "network"),
             sent: 0,
             sent_bytes: 0,
@@ -52,7 +55,7 @@ impl Network {
 
     pub fn connects(&self, from: usize, to: usize) -> bool {
         let side = |node: usize| self.sides.get(node).copied().unwrap_or(0);
-        side(from) == side(to) && !self.deaf.contains(&to)
+        side(from) == side(to) && !self.deaf.contains(&to) && !self.cut_links.contains(&(from, to))
     }
 
     /// How long this datagram takes; none when it is lost.

@@ -22,7 +22,7 @@ mod nodes;
 mod patience;
 mod requests;
 mod route;
-mod rules;
+pub mod rules;
 mod serve;
 mod swarm;
 mod system;

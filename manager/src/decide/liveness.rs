@@ -67,10 +67,34 @@ pub fn judge(
             return Verdict { state: NodeState::Ready, message: "", look_again_at: Some(deadline) };
         }
     }
+    let mut verdict = judge_silent(node, heard.gossip, leading_since, lost_since, patience, now);
+    if heard.session.is_some() {
+        // The session may bring messages again, as after a pause of the node, and messages wake nobody.
+        let soon = now.plus(patience.session_silence / 4);
+        verdict.look_again_at = Some(verdict.look_again_at.map_or(soon, |at| at.min(soon)));
+    }
+    verdict
+}
+
+/// Judges a node of which no session brings anything.
+fn judge_silent(
+    node: &Node,
+    gossip: Gossip,
+    leading_since: Monotonic,
+    lost_since: Option<Monotonic>,
+    patience: &Patience,
+    now: Monotonic,
+) -> Verdict {
+    // Until then a node that is there may have had no time to be heard by this leader.
+    let heard_from = leading_since.plus(patience.session_silence);
     let down = |message| Verdict { state: NodeState::Down, message, look_again_at: None };
-    match heard.gossip {
-        Gossip::Left => down("node stopped or left the swarm"),
-        Gossip::Dead => down("heartbeat failure"),
+    match gossip {
+        // Gossip's word alone, which may be about a life that has ended: the node is back, and not everybody knows.
+        Gossip::Left | Gossip::Dead if now < heard_from => {
+            Verdict { state: node.status.state, message: keep(node), look_again_at: Some(heard_from) }
+        }
+        Gossip::Left => down(STOPPED),
+        Gossip::Dead => down(SILENT),
         Gossip::Silent | Gossip::Alive | Gossip::Suspect => {
             let lost_at = lost_since.unwrap_or(now).max(leading_since);
             let reconnect_until = leading_since.plus(patience.reconnect);
@@ -80,10 +104,10 @@ pub fn judge(
                 (state, true, _) => {
                     Verdict { state, message: keep(node), look_again_at: Some(reconnect_until) }
                 }
-                (NodeState::Down, false, _) | (_, false, false) => down("no session with a manager"),
+                (NodeState::Down, false, _) | (_, false, false) => down(NO_SESSION),
                 (NodeState::Ready | NodeState::Unknown | NodeState::Disconnected, false, true) => Verdict {
                     state: NodeState::Unknown,
-                    message: "session lost, node is still heard by others",
+                    message: SESSION_LOST,
                     look_again_at: Some(unknown_until),
                 },
             }
@@ -91,14 +115,21 @@ pub fn judge(
     }
 }
 
-/// The message that goes with an unchanged state: one of ours, as `judge` is the only writer.
+/// The message that goes with an unchanged state: the one that is there, so that keeping costs no write.
 fn keep(node: &Node) -> &'static str {
+    let ours =
+        [STOPPED, SILENT, NO_SESSION, SESSION_LOST].into_iter().find(|ours| *ours == node.status.message);
     match node.status.state {
         NodeState::Ready => "",
-        NodeState::Down => "heartbeat failure",
-        NodeState::Unknown | NodeState::Disconnected => "waiting for the node's session",
+        NodeState::Down => ours.unwrap_or(SILENT),
+        NodeState::Unknown | NodeState::Disconnected => ours.unwrap_or("waiting for the node's session"),
     }
 }
+
+const STOPPED: &str = "node stopped or left the swarm";
+const SILENT: &str = "heartbeat failure";
+const NO_SESSION: &str = "no session with a manager";
+const SESSION_LOST: &str = "session lost, node is still heard by others";
 
 #[cfg(test)]
 mod tests {
@@ -141,12 +172,55 @@ mod tests {
             (Ready,   None,         Alive,  99_000, Some(99_000),  100_000, Ready),   // a new leader waits
             (Ready,   None,         Silent, 99_000, Some(99_000),  100_000, Ready),
             (Ready,   None,         Dead,   99_000, Some(99_000),  100_000, Down),
+            (Ready,   None,         Dead,   99_001, Some(99_001),  100_000, Ready),   // it may just have restarted
+            (Ready,   None,         Left,   99_001, Some(99_001),  100_000, Ready),
+            (Down,    None,         Dead,   99_001, Some(99_001),  100_000, Down),
             (Unknown, None,         Silent, 0,      Some(0),       100_000, Down),    // joined, never came
         ];
         for (before, session, gossip, leading, lost, now, after) in cases {
             let heard = Heard { session: session.map(at), gossip };
             let verdict = judge(&node(before), heard, at(leading), lost.map(at), &PATIENCE, at(now));
             assert_eq!(verdict.state, after, "{before:?} {session:?} {gossip:?} {leading} {lost:?}");
+        }
+    }
+
+    #[test]
+    fn a_session_that_is_silent_is_looked_at_again_soon() {
+        #[rustfmt::skip]
+        let cases = [ // state before, session heard at, gossip, state after, look again at
+            (NodeState::Ready,   Some(90_000), Gossip::Dead,  NodeState::Down,    Some(100_250)), // a paused node
+            (NodeState::Down,    Some(90_000), Gossip::Alive, NodeState::Down,    Some(100_250)), // gossip is faster
+            (NodeState::Ready,   Some(90_000), Gossip::Alive, NodeState::Unknown, Some(100_250)),
+            (NodeState::Ready,   None,         Gossip::Dead,  NodeState::Down,    None), // a new session is an event
+            (NodeState::Unknown, None,         Gossip::Alive, NodeState::Unknown, Some(109_000)),
+        ];
+        for (before, session, gossip, after, again) in cases {
+            let heard = Heard { session: session.map(at), gossip };
+            let verdict = judge(&node(before), heard, at(0), Some(at(99_000)), &PATIENCE, at(100_000));
+            assert_eq!(
+                (verdict.state, verdict.look_again_at),
+                (after, again.map(at)),
+                "{before:?} {heard:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_new_leader_keeps_what_the_last_one_wrote() {
+        for (state, message, kept) in [
+            (NodeState::Ready, "", ""),
+            (NodeState::Down, STOPPED, STOPPED),
+            (NodeState::Down, NO_SESSION, NO_SESSION),
+            (NodeState::Unknown, SESSION_LOST, SESSION_LOST),
+            (NodeState::Unknown, "", "waiting for the node's session"),
+        ] {
+            let mut node = node(state);
+            node.status.message = message.into();
+            for gossip in [Gossip::Silent, Gossip::Alive, Gossip::Dead, Gossip::Left] {
+                let heard = Heard { session: None, gossip };
+                let verdict = judge(&node, heard, at(10_000), Some(at(10_000)), &PATIENCE, at(10_001));
+                assert_eq!((verdict.state, verdict.message), (state, kept), "{gossip:?}");
+            }
         }
     }
 

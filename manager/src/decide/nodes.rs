@@ -58,7 +58,8 @@ pub fn decide_nodes(snapshot: &Tables, dirty: &BTreeSet<NodeId>, view: &NodesVie
                 text: format!("{} -> {}: {}", node.status.state, verdict.state, verdict.message),
             });
             next.status.state = verdict.state;
-            next.status.since = view.wall;
+            // Wall clocks jump, and a new leader's may be behind: shown times never run backwards.
+            next.status.since = view.wall.max(snapshot.newest).max(node.status.since);
         }
         next.status.message = verdict.message.into();
         if next != **node {
@@ -81,14 +82,60 @@ mod tests {
     use super::*;
     use crate::decide::liveness::Gossip;
     use crate::store::{Proposal, Store};
+    use common::object::node::NodeStatus;
     use common::object::{Availability, NodeState, Role};
     use std::time::Duration;
 
+    const PATIENCE: Patience = Patience {
+        session_silence: Duration::from_secs(1),
+        reconnect: Duration::from_secs(2),
+        unknown: Duration::from_secs(10),
+    };
+
+    fn node() -> Node {
+        Node::new(NodeId(1), Role::Worker, Availability::Active)
+    }
+
+    #[test]
+    fn a_state_never_begins_before_the_one_it_follows() {
+        let second = |seconds: u64| Timestamp(seconds * 1_000_000_000);
+        #[rustfmt::skip]
+        let cases = [ // newest in the store, state before since, leader's wall clock, new state since
+            (100, 100, 101, 101),
+            (100, 100,  40, 100), // the clock jumped back, or this leader's is behind the last one's
+            (100,  90,  95, 100),
+            (100, 120, 110, 120), // it jumped between a decision and its write
+        ];
+        for (newest, before, wall, after) in cases {
+            let mut node = node();
+            node.status =
+                NodeStatus { state: NodeState::Ready, since: second(before), ..NodeStatus::default() };
+            let store = Store::new();
+            let create = vec![Change::Node(Write::Create(node))];
+            store.apply(1, &Proposal { id: 1, at: second(newest), changes: create }).unwrap();
+            let heard = |_| Heard { session: None, gossip: Gossip::Dead };
+            let view = NodesView {
+                heard: &heard,
+                lost_since: &BTreeMap::new(),
+                described: &BTreeMap::new(),
+                leading_since: Monotonic::default(),
+                patience: PATIENCE,
+                now: Monotonic(Duration::from_secs(60)),
+                wall: second(wall),
+            };
+            let decision = decide_nodes(&store.snapshot(), &BTreeSet::from([NodeId(1)]), &view);
+            let [Change::Node(Write::Update { value, .. })] = decision.changes.as_slice() else {
+                panic!("{decision:?}")
+            };
+            assert_eq!(value.status.state, NodeState::Down);
+            assert_eq!(value.status.since, second(after), "{newest} {before} {wall}");
+        }
+    }
+
     #[test]
     fn an_unchanged_node_costs_no_write() {
-        let node = Node::new(NodeId(1), Role::Worker, Availability::Active);
         let store = Store::new();
-        let create = vec![Change::Node(Write::Create(node))];
+        let create = vec![Change::Node(Write::Create(node()))];
         store.apply(1, &Proposal { id: 1, at: Timestamp(1), changes: create }).unwrap();
         let now = Monotonic(Duration::from_secs(60));
         let heard = |_| Heard { session: Some(now), gossip: Gossip::Alive };
@@ -100,11 +147,7 @@ mod tests {
             lost_since: &BTreeMap::new(),
             described: &described,
             leading_since: Monotonic::default(),
-            patience: Patience {
-                session_silence: Duration::from_secs(1),
-                reconnect: Duration::from_secs(2),
-                unknown: Duration::from_secs(10),
-            },
+            patience: PATIENCE,
             now,
             wall: Timestamp(5),
         };
