@@ -49,7 +49,7 @@ const LAN: Preset = Preset {
     suspicion: ms(600),
     gossip_period: ms(100),
     fanout: 3,
-    join_period_max: ms(2_000),
+    join_period_max: ms(1_500),
     merge_period: ms(1_000),
     compare_period: ms(10_000),
     forget_after: ms(3_600_000),
