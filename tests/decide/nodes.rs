@@ -10,7 +10,6 @@ use common::limits::{CONTROL_RETRY, LEADER_WAIT, PROPOSAL_CHANGES_MAX, SESSION_C
 use common::object::{LivenessPreset, Node, NodeId, NodeState, Role};
 use common::random::{Random, SeededRandom};
 use common::time::{Monotonic, Timestamp};
-use manager::ca::admit::new_node;
 use manager::preset::Pace;
 use manager::store::{Change, Outcome, Proposal, Store, Write};
 
@@ -106,7 +105,7 @@ impl Cluster {
         };
         for index in 0..count {
             let role = if index < MANAGERS { Role::Manager } else { Role::Worker };
-            let node = new_node(cluster.world.nodes[index].id, role, Default::default());
+            let node = Node::new(cluster.world.nodes[index].id, role, Default::default());
             cluster.apply(0, vec![Change::Node(Write::Create(node))]).expect("the first of its id");
             cluster.sessions[index].reset(Line::Waiting);
             cluster.wait(index);

@@ -14,7 +14,6 @@ use common::object::{Cluster, ClusterId, ClusterSpec, Node, NodeId, NodeSpec, Ro
 use common::random::{Random, SeededRandom};
 use common::time::{Monotonic, Timestamp};
 use manager::api::rules;
-use manager::ca::admit::new_node;
 use manager::control::wake::Wake;
 use manager::decide::roles::{Group as Seen, Member, Step, decide_roles};
 use manager::store::{Change, Outcome, Proposal, Store, Tables, Write};
@@ -266,7 +265,7 @@ impl Roles {
         let index = self.machines.len();
         let addr = SocketAddr::from(([10, 0, (index >> 8) as u8, index as u8], 2377));
         self.machines.push(Machine { id, addr, up: true, seen: true, raft_id: None });
-        new_node(id, role, Default::default())
+        Node::new(id, role, Default::default())
     }
 
     fn person_writes(&mut self, changes: Vec<Change>) -> bool {
