@@ -41,21 +41,36 @@ pub fn create_private_dir(path: &Path) -> Result<(), DiskError> {
 pub fn save(path: &Path, kind: &str, format: u32, content: &[u8]) -> Result<(), DiskError> {
     let folder = path.parent().expect("state files lie in the state folder");
     create_private_dir(folder)?;
-    let next = path.with_extension("next");
+    let next = next_of(path);
     let header = format!("swarm {kind} {format} {} {}\n", checksum(kind, format, content), content.len());
+    let written = write(&next, &[header.as_bytes(), content])
+        .and_then(|()| fs::rename(&next, path).map_err(DiskError::io("replace", path)));
+    if written.is_err() {
+        let _ = fs::remove_file(&next); // half of it helps nobody, and a full disk has no room for it
+    }
+    written.and_then(|()| sync_dir(folder))
+}
+
+/// What a file is written as before it takes its place; a name that no other file of the folder has.
+fn next_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".next");
+    name.into()
+}
+
+fn write(path: &Path, parts: &[&[u8]]) -> Result<(), DiskError> {
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
-        .open(&next)
-        .map_err(DiskError::io("create", &next))?;
-    file.write_all(header.as_bytes())
-        .and_then(|()| file.write_all(content))
+        .open(path)
+        .map_err(DiskError::io("create", path))?;
+    parts
+        .iter()
+        .try_for_each(|part| file.write_all(part))
         .and_then(|()| file.sync_all())
-        .map_err(DiskError::io("write", &next))?;
-    fs::rename(&next, path).map_err(DiskError::io("replace", path))?;
-    sync_dir(folder)
+        .map_err(DiskError::io("write", path))
 }
 
 /// Reads a file that `save` wrote: its format and content. None where there is no file.
@@ -72,12 +87,17 @@ pub fn load(path: &Path, kind: &str) -> Result<Option<(u32, Vec<u8>)>, DiskError
     parse(&bytes, kind).map(Some).map_err(|reason| DiskError::Damaged { path: path.to_path_buf(), reason })
 }
 
-/// Removes a file, or nothing where there is none.
+/// Removes a file, and what a save of it left that did not come to its end; nothing where there is none.
 pub fn remove(path: &Path) -> Result<(), DiskError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(DiskError::io("remove", path)(error)),
-        _ => Ok(()),
+    for path in [path, &next_of(path)] {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(DiskError::io("remove", path)(error));
+            }
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 /// Makes renames and removals in a folder survive a power cut.
@@ -128,6 +148,27 @@ mod tests {
         assert_eq!(load(&path, "node").unwrap(), Some((4, b"newer".to_vec())));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_save_that_fails_leaves_nothing_and_touches_no_other_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = || {
+            let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+            names.map(|name| name.into_string().unwrap()).collect::<Vec<_>>()
+        };
+        // A folder that is not empty is not replaced by a file.
+        fs::create_dir_all(folder.path().join("node.json/full")).unwrap();
+        let error = save(&folder.path().join("node.json"), "node", 1, b"content").unwrap_err();
+        assert!(error.to_string().contains("replace"), "{error}");
+        assert_eq!(names(), ["node.json"]);
+        // `raft.id` lies beside `raft`, whose next state is built in `raft.next`.
+        fs::create_dir(folder.path().join("raft.next")).unwrap();
+        save(&folder.path().join("raft.id"), "raft-id", 1, b"content").unwrap();
+        // What a crash in the middle leaves goes with the file.
+        fs::write(folder.path().join("raft.id.next"), b"half").unwrap();
+        remove(&folder.path().join("raft.id")).unwrap();
+        assert!(!names().iter().any(|name| name.starts_with("raft.id")), "{:?}", names());
     }
 
     #[test]

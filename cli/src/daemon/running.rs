@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
-use common::gossip::{Changes, Gossip, Identity as GossipIdentity, Start};
+use common::gossip::{Gossip, Identity as GossipIdentity, Start};
 use common::identity::{DataKey, NodeIdentity, StoredIdentity, file as identity_file};
 use common::limits::{GOODBYE_WAIT, LOCAL_STREAM_BYTES, MANAGER_START_WAIT};
 use common::object::{NodeId, Role};
@@ -53,8 +53,6 @@ pub struct Running {
     file: Mutex<NodeFile>,
     manager: watch::Sender<Option<Manager>>,
     goodbye: watch::Sender<bool>,
-    /// From the first moment on, so that the supervisor misses no refusal.
-    news: Mutex<Option<Changes>>,
 }
 
 impl Running {
@@ -88,7 +86,6 @@ impl Running {
             seed: SystemRandom.next_u64(),
         };
         let gossip = Gossip::start(start, transport.clone(), datagrams, setup.clock.clone(), &tasks);
-        let news = Mutex::new(Some(gossip.subscribe()));
         let description = setup.describer.describe(&identity).await;
         let (about, about_reader) = watch::channel(About { description, addr: file.advertise.to_string() });
         let (session_state, session) = watch::channel(SessionState::default());
@@ -107,7 +104,6 @@ impl Running {
             file: Mutex::new(file),
             manager: watch::Sender::new(None),
             goodbye,
-            news,
             setup,
         });
         running.resume_manager().await?;
@@ -137,12 +133,6 @@ impl Running {
 
     pub fn manager(&self) -> Option<Manager> {
         self.manager.borrow().clone()
-    }
-
-    /// What gossip has told since the start; afterwards what it tells from now on.
-    pub fn take_news(&self) -> Changes {
-        let first = self.news.lock().expect("no holder panics").take();
-        first.unwrap_or_else(|| self.gossip.subscribe())
     }
 
     pub fn watch_manager(&self) -> watch::Receiver<Option<Manager>> {

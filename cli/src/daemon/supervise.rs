@@ -1,7 +1,6 @@
 //! Carries out what the cluster wants of this node while it runs: its role, its certificate, whom to refuse; and
 //! keeps on disk what the next start needs.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,8 +30,9 @@ pub async fn supervise(running: Arc<Running>, verdicts: mpsc::Sender<Verdict>) {
     let mut session = running.session.clone();
     let mut generation = running.gossip.generation();
     let mut manager = running.watch_manager();
-    let mut news = running.take_news();
-    let mut denied = BTreeSet::new();
+    let mut news = running.gossip.subscribe();
+    // What gossip heard before somebody listened, and what the store has, was told to nobody.
+    refuse(&running);
     let mut describe = tokio::time::interval(DESCRIBE_PERIOD);
     describe.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut retry = RENEW_RETRY_MIN;
@@ -74,10 +74,7 @@ pub async fn supervise(running: Arc<Running>, verdicts: mpsc::Sender<Verdict>) {
                 keep(running.remember(|file| file.generation = file.generation.max(generation)));
             }
             item = news.next() => match item {
-                Some(News::Event(Event::Denied(refused))) => {
-                    denied.insert(refused.node);
-                    running.transport.deny(denied.clone());
-                }
+                Some(News::Event(Event::Denied(_)) | News::Missed) => refuse(&running),
                 Some(_) => {}
                 None => return,
             },
@@ -110,6 +107,17 @@ fn failure_of(
 fn renewal_after(before: Timestamp, identity: &NodeIdentity, now: Timestamp) -> Timestamp {
     let in_lifetime = before > identity.not_before && before < identity.not_after;
     if in_lifetime && before > now { before } else { identity.renew_at(&mut SystemRandom).max(now) }
+}
+
+/// Has the transport refuse all removed nodes: those that gossip remembers, and on a manager those of the store.
+fn refuse(running: &Running) {
+    let mut denied = running.gossip.denied();
+    if let Some(manager) = running.manager()
+        && let Some(cluster) = manager.store().snapshot().cluster()
+    {
+        denied.extend(cluster.denied.keys());
+    }
+    running.transport.deny(denied);
 }
 
 fn keep(saved: anyhow::Result<()>) {

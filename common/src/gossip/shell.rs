@@ -3,6 +3,7 @@
 //! It reads all waiting datagrams before it fires timers: an answer that came while this node was stalled is an
 //! answer. Nothing in the loop waits for anything but input.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -40,7 +41,8 @@ pub struct Gossip {
 /// What the task shows of itself.
 #[derive(Default)]
 struct View {
-    members: std::collections::BTreeMap<NodeId, Member>,
+    members: BTreeMap<NodeId, Member>,
+    denied: BTreeSet<NodeId>,
     counters: Counters,
 }
 
@@ -118,6 +120,11 @@ impl Gossip {
 
     pub fn member(&self, node: NodeId) -> Option<Member> {
         self.view().members.get(&node).copied()
+    }
+
+    /// Whom to refuse, as far as gossip remembers; `Event::Denied` tells that there is another.
+    pub fn denied(&self) -> BTreeSet<NodeId> {
+        self.view().denied.clone()
     }
 
     pub fn counters(&self) -> Counters {
@@ -280,6 +287,10 @@ impl Driver {
             }
         }
         while let Some(event) = self.membership.next_event() {
+            if let Event::Denied(_) = event {
+                // Before it is told: whoever hears of it finds it here.
+                self.view.lock().expect("no holder panics").denied = self.membership.denied();
+            }
             self.show(event);
         }
         if self.membership.has_left() {

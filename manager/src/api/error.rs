@@ -13,6 +13,8 @@ pub const NOT_IN_A_SWARM: &str = "This node is not a swarm manager. Use \"docker
 pub const NOT_A_MANAGER: &str = "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state. Please run this command on a manager node or promote the current node to a manager.";
 pub const MANAGER_NOT_READY: &str =
     "This node is not a swarm manager. Manager is being prepared or has trouble connecting to the cluster.";
+/// Ours: what follows is why.
+pub const MANAGER_STOPPED: &str = "This node is not a swarm manager. It cannot go on:";
 pub const NO_LEADER: &str = "The swarm does not have a leader. It's possible that too few managers are online. Make sure more than half of the managers are online.";
 pub const LOCKED: &str = "Swarm is encrypted and needs to be unlocked before it can be used. Please use \"docker swarm unlock\" to unlock it.";
 pub const ALREADY_MEMBER: &str = "This node is already part of a swarm. Use \"docker swarm leave\" to leave this swarm and join another one.";

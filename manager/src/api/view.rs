@@ -1,12 +1,13 @@
 //! What a read sees: the leader's state, or this manager's own when the client asks for that.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use hyper::Response;
 use hyper::header::HeaderValue;
 
 use super::error::{
-    ApiError, CERTIFICATES_EXPIRED, LOCKED, MANAGER_NOT_READY, NOT_A_MANAGER, NOT_IN_A_SWARM,
+    ApiError, CERTIFICATES_EXPIRED, LOCKED, MANAGER_NOT_READY, MANAGER_STOPPED, NOT_A_MANAGER, NOT_IN_A_SWARM,
 };
 use super::exchange::Body;
 use super::host::{Control, Host, HostStatus, LocalState};
@@ -65,14 +66,17 @@ pub(super) fn control(host: &dyn Host) -> Result<Arc<dyn Control>, ApiError> {
     host.manager().ok_or_else(|| ApiError::unavailable(why_no_control(&host.status())))
 }
 
-fn why_no_control(status: &HostStatus) -> &'static str {
-    match (&status.state, status.role) {
+fn why_no_control(status: &HostStatus) -> Cow<'static, str> {
+    let sentence = match (&status.state, status.role) {
         (LocalState::Locked, _) => LOCKED,
         (LocalState::Error(reason), _) if reason == CERTIFICATES_EXPIRED => CERTIFICATES_EXPIRED,
+        // Docker says here that the manager is being prepared; it is not.
+        (LocalState::Error(reason), _) => return format!("{MANAGER_STOPPED} {reason}").into(),
         (LocalState::Inactive, _) | (_, None) => NOT_IN_A_SWARM,
         (_, Some(Role::Manager)) => MANAGER_NOT_READY,
         (_, Some(Role::Worker)) => NOT_A_MANAGER,
-    }
+    };
+    sentence.into()
 }
 
 #[cfg(test)]
@@ -82,7 +86,7 @@ mod tests {
     #[test]
     fn each_state_has_its_sentence() {
         let expired = LocalState::Error(CERTIFICATES_EXPIRED.into());
-        let broken = LocalState::Error("a disk is full".into());
+        let broken = || LocalState::Error("a disk is full".into());
         #[rustfmt::skip]
         let cases = [ // state, role, sentence
             (LocalState::Inactive, None,                NOT_IN_A_SWARM),
@@ -92,7 +96,8 @@ mod tests {
             (LocalState::Active,   Some(Role::Worker),  NOT_A_MANAGER),
             (LocalState::Locked,   Some(Role::Manager), LOCKED),
             (expired,              Some(Role::Worker),  CERTIFICATES_EXPIRED),
-            (broken,               Some(Role::Manager), MANAGER_NOT_READY),
+            (broken(),             Some(Role::Manager), "This node is not a swarm manager. It cannot go on: a disk is full"),
+            (broken(),             None,                "This node is not a swarm manager. It cannot go on: a disk is full"),
         ];
         for (state, role, sentence) in cases {
             let status = HostStatus { state, role, ..HostStatus::default() };

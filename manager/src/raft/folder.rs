@@ -53,9 +53,10 @@ pub fn log_path(folder: &Path) -> PathBuf {
     folder.join("log")
 }
 
-/// Whether there is raft data to go on with.
+/// Whether there is raft data to go on with. An empty log is none: a first start ended early, or the data is lost.
 pub fn has_state(folder: &Path) -> bool {
-    log_path(folder).exists() || log_path(&aside(folder, "old")).exists()
+    let holds_data = |folder: &Path| fs::metadata(log_path(folder)).is_ok_and(|log| log.len() > 0);
+    holds_data(folder) || holds_data(&aside(folder, "old"))
 }
 
 /// Removes this manager's raft data: it has left the group. Its raft id stays noted as used.
@@ -72,14 +73,20 @@ pub fn wipe(folder: &Path) -> Result<(), FolderError> {
 /// Makes the folder ready for `owner`; fails where that owner has lost what it had.
 pub fn prepare(folder: &Path, owner: Owner) -> Result<(), FolderError> {
     settle(folder)?;
-    if !has_state(folder)
-        && let Some(used) = used(folder)?
-        && used.cluster == owner.cluster
-        && used.raft_id >= owner.raft_id
-    {
-        return Err(FolderError::Lost { path: folder.to_path_buf(), raft_id: owner.raft_id });
+    if !has_state(folder) {
+        may_begin(folder, owner)?;
     }
     Ok(disk::create_private_dir(folder)?)
+}
+
+/// Fails where `owner` has had a log before: without it, its id is not to be used again.
+pub fn may_begin(folder: &Path, owner: Owner) -> Result<(), FolderError> {
+    match used(folder)? {
+        Some(used) if used.cluster == owner.cluster && used.raft_id >= owner.raft_id => {
+            Err(FolderError::Lost { path: folder.to_path_buf(), raft_id: owner.raft_id })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Checks that the log is `wanted`'s, and notes that its id is in use.

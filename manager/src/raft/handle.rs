@@ -302,6 +302,9 @@ fn open<B: StorageBackend>(
     let snapshots = Arc::new(Snapshots::open(&settings.folder, sealer.clone(), settings.snapshots_kept)?);
     let path = folder::log_path(&settings.folder);
     let file = LogFile::open(&path, disk(&path)?, sealer)?;
+    if file.marks()?.owner.is_none() {
+        folder::may_begin(&settings.folder, owner)?; // whole, and yet nobody's: not the log that was here
+    }
     folder::claim(&settings.folder, file.owner_or(owner)?, owner)?;
     Ok((LogStore::new(file, failure)?, snapshots))
 }

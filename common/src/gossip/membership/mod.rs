@@ -16,7 +16,7 @@ mod react;
 mod tell;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::num::NonZeroU8;
 use std::time::Duration;
@@ -267,6 +267,11 @@ impl Membership {
 
     pub fn stop_leading(&mut self) {
         self.leading = None;
+    }
+
+    /// Whom to refuse.
+    pub fn denied(&self) -> BTreeSet<NodeId> {
+        self.book.open().denied().map(|denied| denied.node).collect()
     }
 
     /// Tells every node to refuse one. Only managers are believed.

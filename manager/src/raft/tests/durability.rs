@@ -208,6 +208,17 @@ async fn a_member_that_lost_its_data_does_not_come_back_under_its_old_id() {
     let error = group.start(lost).await.expect_err("its votes and entries are gone");
     assert!(matches!(error, RaftStartError::Folder(FolderError::Lost { .. })), "{error}");
     assert!(!has_state(&group.path(lost)), "refusing leaves nothing that looks like state");
+    // An empty file, and a database with nothing in it, are no log either.
+    let log = group.path(lost).join("log");
+    fs::create_dir_all(group.path(lost)).unwrap();
+    fs::write(&log, []).unwrap();
+    let error = group.start(lost).await.expect_err("the file is empty");
+    assert!(matches!(error, RaftStartError::Folder(FolderError::Lost { .. })), "{error}");
+    assert_eq!(fs::metadata(&log).unwrap().len(), 0, "it is left as it is");
+    fs::remove_file(&log).unwrap();
+    drop(redb::Database::create(&log).unwrap());
+    let error = group.start(lost).await.expect_err("the database is empty");
+    assert!(matches!(error, RaftStartError::Folder(FolderError::Lost { .. })), "{error}");
     // The same node under a new id is a new member.
     let node = lost;
     group.start_on(9, node, crate::raft::log_file::file_backend).await.unwrap();
