@@ -41,7 +41,7 @@ enum Response {
 pub enum ForwardError {
     #[error("no leader answered in time")]
     NoLeader,
-    #[error("the write may or may not have taken place: leadership changed meanwhile")]
+    #[error("the write may or may not have taken place: meanwhile leadership changed or a manager stopped")]
     Uncertain,
     #[error(transparent)]
     Rejected(Rejection),
@@ -84,7 +84,11 @@ impl Forward {
         let deadline = self.clock.monotonic().plus(LEADER_WAIT);
         let mut maybe_written = false;
         loop {
-            match self.try_propose(&proposal).await? {
+            let tried = match self.try_propose(&proposal).await {
+                Err(ForwardError::Stopped(_)) if maybe_written => return Err(ForwardError::Uncertain),
+                tried => tried?,
+            };
+            match tried {
                 Try::Done(Ok(version)) => {
                     self.store.feed().wait_for(version).await;
                     return Ok(version);
@@ -127,7 +131,9 @@ impl Forward {
                 Ok(version) => Response::Written(version),
                 Err(ProposeError::Rejected(rejection)) => Response::Rejected(rejection),
                 Err(ProposeError::NotLeader { .. }) => Response::NotLeader,
-                Err(ProposeError::Uncertain | ProposeError::Stopped(_)) => Response::Uncertain,
+                Err(
+                    ProposeError::Uncertain | ProposeError::Stopped(_) | ProposeError::StoppedMeanwhile(_),
+                ) => Response::Uncertain,
             },
             Request::ReadIndex => match self.raft.read_index().await {
                 Ok(version) => Response::ReadIndex(version),
@@ -148,6 +154,7 @@ impl Forward {
             Err(ProposeError::Rejected(rejection)) => return Ok(Try::Done(Err(rejection))),
             Err(ProposeError::Uncertain) => return Ok(Try::Unknown),
             Err(ProposeError::Stopped(reason)) => return Err(ForwardError::Stopped(reason)),
+            Err(ProposeError::StoppedMeanwhile(_)) => return Err(ForwardError::Uncertain),
             Err(ProposeError::NotLeader { leader }) => leader,
         };
         let Some(leader) = self.elsewhere(leader) else { return Ok(Try::Again) };

@@ -26,8 +26,12 @@ pub enum ProposeError {
     /// Sent again with the same id it is written once at most.
     #[error("it is not known whether the write took place")]
     Uncertain,
+    /// Nothing was written.
     #[error("raft has stopped: {0}")]
     Stopped(String),
+    /// It was under way when raft stopped, and may be on disk here or elsewhere.
+    #[error("it is not known whether the write took place: raft has stopped meanwhile: {0}")]
+    StoppedMeanwhile(String),
 }
 
 /// Why this manager cannot say what is committed.
@@ -124,7 +128,7 @@ impl Shared {
             RaftError::APIError(
                 ClientWriteError::ChangeMembershipError(_) | ClientWriteError::PreconditionFailed(_),
             ) => ProposeError::Uncertain,
-            RaftError::Fatal(_) => ProposeError::Stopped(self.stopped()),
+            RaftError::Fatal(_) => ProposeError::StoppedMeanwhile(self.stopped()),
         }
     }
 }

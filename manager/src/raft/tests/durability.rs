@@ -84,7 +84,8 @@ async fn a_disk_that_fails_stops_the_manager_and_says_which_file() {
     faults.fail_syncs.store(true, SeqCst);
     let raft = group.members[&1].raft.clone();
     let lost = raft.propose(&create_node(2, 0)).await;
-    assert!(matches!(lost, Err(ProposeError::Stopped(_) | ProposeError::Uncertain)), "{lost:?}");
+    // Not `Stopped`, which says that nothing was written: nobody knows what is on this disk.
+    assert!(matches!(lost, Err(ProposeError::StoppedMeanwhile(_) | ProposeError::Uncertain)), "{lost:?}");
     let mut failure = raft.failure();
     let reason = failure.wait_for(Option::is_some).await.unwrap().clone().unwrap();
     let file = group.path(1).join("log").display().to_string();
