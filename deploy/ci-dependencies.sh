@@ -2,6 +2,8 @@
 # Installs what the checks and the tests use beside the Rust toolchain; what is there already is skipped.
 #
 # iproute2   network namespaces for the partition tests
+# faketime   wall clocks that jump
+# mount      small disks that are full
 # procps     ps and pgrep, to see that nothing was left running
 # gcc, g++   the cryptography library is partly C; libFuzzer (deploy/fuzz.sh) is C++
 # cargo-deny licences, bans and sources of the dependencies
@@ -16,6 +18,8 @@ cargo_deny_version=0.20.2
 missing=()
 need() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
 need ip iproute2
+need faketime faketime
+need mount mount
 need ps procps
 need gcc gcc
 need g++ g++
@@ -37,6 +41,6 @@ if ! command -v cargo-deny >/dev/null 2>&1; then
     cargo install --quiet --locked --no-default-features "cargo-deny@$cargo_deny_version"
 fi
 
-for tool in ip ps gcc g++ git cargo-deny docker; do
+for tool in ip ps mount faketime gcc g++ git cargo-deny docker; do
   printf '%-11s %s\n' "$tool" "$(command -v "$tool" || echo 'absent')"
 done

@@ -69,10 +69,13 @@ impl Cluster {
     }
 
     pub async fn init(&mut self, index: usize) -> anyhow::Result<()> {
-        let addr = self.nodes[index].addr().to_string();
-        let request =
-            InitRequest { listen_addr: addr.clone(), advertise_addr: addr, ..InitRequest::default() };
-        let id = self.client(index).init(&request).await.context("init")?;
+        let (listen_addr, advertise_addr) = self.nodes[index].listen_and_advertise();
+        let request = InitRequest { listen_addr, advertise_addr, ..InitRequest::default() };
+        self.init_with(index, &request).await
+    }
+
+    pub async fn init_with(&mut self, index: usize, request: &InitRequest) -> anyhow::Result<()> {
+        let id = self.client(index).init(request).await.context("init")?;
         self.ids[index] = Some(id);
         Ok(())
     }
@@ -87,10 +90,10 @@ impl Cluster {
 
     /// Joins a node through another one with this token.
     pub async fn join_with(&mut self, index: usize, via: usize, token: &str) -> anyhow::Result<()> {
-        let addr = self.nodes[index].addr().to_string();
+        let (listen_addr, advertise_addr) = self.nodes[index].listen_and_advertise();
         let request = JoinRequest {
-            listen_addr: addr.clone(),
-            advertise_addr: addr,
+            listen_addr,
+            advertise_addr,
             remote_addrs: vec![self.nodes[via].addr().to_string()],
             join_token: token.into(),
             ..JoinRequest::default()

@@ -2,6 +2,7 @@
 //!
 //! - `run`: this test process's folder and addresses, cleaned up whatever happens; `binary`: the program under test.
 //! - `node`: one daemon; `cluster`: several, as one; `netns`: hosts joined by a switch whose cables can be pulled.
+//! - `disk`: a small disk that can be filled; `faketime`: a wall clock that can be set.
 //! - `client`: the API over a node's socket; `docker`: the real `docker` command and an SDK against it.
 //! - `wait`: until a state is reached, with a deadline; `skip`: loudly, where the machine lacks something.
 //! - `loads`: clients that write; `history`: what they saw; `linearizability`: whether one register could have done it.
@@ -10,7 +11,9 @@
 pub mod binary;
 pub mod client;
 pub mod cluster;
+pub mod disk;
 pub mod docker;
+pub mod faketime;
 pub mod figures;
 pub mod history;
 pub mod linearizability;

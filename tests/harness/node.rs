@@ -13,6 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::client::Client;
+use crate::disk::SmallDisk;
 use crate::wait::wait_until;
 use crate::{binary, run};
 
@@ -32,8 +33,14 @@ pub struct NodeOptions {
     pub addr: SocketAddr,
     /// The network namespace it runs in.
     pub namespace: Option<String>,
+    /// It listens on every address of its host and chooses itself what to tell others, as without any flag.
+    pub chooses_address: bool,
+    /// The state folder lies on a disk of its own, this large.
+    pub disk_bytes: Option<u64>,
     /// After `daemon --state-dir …`.
     pub arguments: Vec<String>,
+    /// Beside what this process has.
+    pub environment: Vec<(String, String)>,
     pub program: PathBuf,
 }
 
@@ -44,7 +51,10 @@ impl NodeOptions {
             name: name.into(),
             addr: run::address(),
             namespace: None,
+            chooses_address: false,
+            disk_bytes: None,
             arguments: Vec::new(),
+            environment: Vec::new(),
             program: binary::swarm().into(),
         }
     }
@@ -61,6 +71,20 @@ impl NodeOptions {
         self.arguments.push(argument.into());
         self
     }
+
+    pub fn with_environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    pub fn choosing_its_address(self) -> Self {
+        Self { chooses_address: true, ..self }
+    }
+
+    /// Only where `disk::available`.
+    pub fn on_a_disk_of(self, bytes: u64) -> Self {
+        Self { disk_bytes: Some(bytes), ..self }
+    }
 }
 
 /// A daemon and its folder. Dropping it kills the one and removes the other.
@@ -68,12 +92,16 @@ pub struct Node {
     options: NodeOptions,
     folder: PathBuf,
     process: Option<Child>,
+    disk: Option<SmallDisk>,
 }
 
 impl Node {
     /// Starts a daemon in a new folder, and waits until its socket answers.
     pub async fn start(options: NodeOptions) -> anyhow::Result<Node> {
-        let mut node = Node { options, folder: run::folder(), process: None };
+        let mut node = Node { options, folder: run::folder(), process: None, disk: None };
+        if let Some(bytes) = node.options.disk_bytes {
+            node.disk = Some(SmallDisk::mount(&node.state_folder(), bytes)?);
+        }
         node.launch().await?;
         Ok(node)
     }
@@ -101,6 +129,7 @@ impl Node {
             .args(["--host", &host, "daemon", "--state-dir"])
             .arg(self.state_folder())
             .args(&self.options.arguments)
+            .envs(self.options.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -209,6 +238,21 @@ impl Node {
         &self.folder
     }
 
+    /// The disk of its own that it was started with.
+    pub fn disk(&self) -> Option<&SmallDisk> {
+        self.disk.as_ref()
+    }
+
+    /// What to say at init and join: where to listen, and what to tell others.
+    pub fn listen_and_advertise(&self) -> (String, String) {
+        let addr = self.addr();
+        if self.options.chooses_address {
+            (format!("0.0.0.0:{}", addr.port()), String::new())
+        } else {
+            (addr.to_string(), addr.to_string())
+        }
+    }
+
     pub fn client(&self) -> Client {
         Client::new(self.socket())
     }
@@ -244,6 +288,7 @@ impl Drop for Node {
         if std::thread::panicking() {
             eprintln!("{}", self.log_tail());
         }
+        drop(self.disk.take());
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
@@ -262,7 +307,10 @@ mod tests {
             name: "stand-in".into(),
             addr: "127.0.0.1:1".parse().unwrap(),
             namespace: None,
+            chooses_address: false,
+            disk_bytes: None,
             arguments: vec!["--lab".into()],
+            environment: Vec::new(),
             program,
         }
     }
@@ -295,7 +343,7 @@ mod tests {
     async fn it_is_paused_resumed_stopped_and_killed() {
         let folder = run::folder();
         let options = script(&folder, "trap 'exit 7' TERM; echo up; while :; do sleep 0.02; done");
-        let mut node = Node { options, folder: run::folder(), process: None };
+        let mut node = Node { options, folder: run::folder(), process: None, disk: None };
         node.spawn().unwrap();
         assert!(node.spawn().is_err(), "a second start is refused");
         let up = async || if node.log().contains("up") { Ok(()) } else { Err(String::new()) };

@@ -2,7 +2,7 @@
 //!
 //! Tests clear up themselves when they end or panic. The guard is for when the whole program is killed: a shell
 //! that waits for its standard input to close, which happens however this process ends, and then kills every
-//! daemon whose state lies in the folder, removes its network namespaces, and the folder.
+//! daemon whose state lies in the folder, removes its network namespaces, small disks, and the folder.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -29,6 +29,9 @@ for process in /proc/[0-9]*; do
 done
 for namespace in $(ip netns list 2>/dev/null | awk '{print $1}' | grep -- "^$2-"); do
   ip netns delete "$namespace"
+done
+for disk in $(awk '{print $2}' /proc/mounts | grep -F -- "$1/"); do
+  umount -l "$disk"
 done
 rm -rf "$1"
 "#;
