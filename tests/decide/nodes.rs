@@ -39,6 +39,8 @@ pub struct Cluster {
     raft: Raft,
     well_since: Vec<Option<Monotonic>>,
     paused_until: Vec<Option<Monotonic>>,
+    /// Has said goodbye and is about to end.
+    stopping: Vec<bool>,
     stalls: Option<(Duration, Duration)>,
     time: TimeGoesForward,
     random: SeededRandom,
@@ -97,6 +99,7 @@ impl Cluster {
             raft: Raft { term: 1, leader: Some(0), followed_at: now, patience: ms(400) },
             well_since: vec![Some(now); count],
             paused_until: vec![None; count],
+            stopping: vec![false; count],
             stalls: None,
             time: TimeGoesForward::default(),
             random: SeededRandom::new(seed, "cluster"),
@@ -195,6 +198,7 @@ impl Cluster {
 
     pub fn crash(&mut self, index: usize) {
         self.world.crash(index);
+        self.stopping[index] = false;
         self.sessions[index].reset(Line::Off);
         self.leads[index] = None;
         self.well_since[index] = None;
@@ -204,12 +208,15 @@ impl Cluster {
     pub fn restart(&mut self, index: usize) {
         self.world.restart(index);
         self.sessions[index].reset(Line::Waiting);
-        self.well_since[index] = Some(self.world.now);
+        self.look_whether_well(index);
         self.wait(index);
     }
 
     /// The node says goodbye and is gone a moment later.
     pub fn stop(&mut self, index: usize) {
+        if std::mem::replace(&mut self.stopping[index], true) {
+            return;
+        }
         if self.raft.leader == Some(index) {
             self.hand_over();
         }
@@ -254,11 +261,15 @@ impl Cluster {
         for link in [(one, other), (other, one)] {
             self.world.network.cut_links.remove(&link);
         }
-        for index in [one, other] {
-            let cut = self.world.network.cut_links.iter().any(|link| link.0 == index);
-            if !cut && self.runs(index) && !self.is_paused(index) {
-                self.well_since[index] = Some(self.world.now);
-            }
+        [one, other].into_iter().for_each(|index| self.look_whether_well(index));
+    }
+
+    /// A fault of a node has ended; there may be another.
+    fn look_whether_well(&mut self, index: usize) {
+        let cut = self.world.network.cut_links.iter().any(|link| link.0 == index);
+        let well = self.runs(index) && !self.stopping[index] && !self.is_paused(index) && !cut;
+        if well && self.well_since[index].is_none() {
+            self.well_since[index] = Some(self.world.now);
         }
     }
 
@@ -487,10 +498,7 @@ impl Cluster {
             What::Resume(index) => {
                 if self.paused_until[index].is_some_and(|until| until <= now) {
                     self.paused_until[index] = None;
-                    let cut = self.world.network.cut_links.iter().any(|link| link.0 == index);
-                    if self.well_since[index].is_none() && !cut {
-                        self.well_since[index] = Some(now);
-                    }
+                    self.look_whether_well(index);
                 }
             }
             What::Stall(index) => {
@@ -499,12 +507,9 @@ impl Cluster {
                 self.pause(index, length);
                 self.stall_later(index, mean + length);
             }
-            What::Exit(index) => {
-                // Unless it crashed and was started anew meanwhile.
-                if self.runs(index) && self.world.membership(index).has_left() {
-                    self.crash(index);
-                }
-            }
+            // Unless it crashed and was started anew meanwhile.
+            What::Exit(index) if self.stopping[index] => self.crash(index),
+            What::Exit(_) => {}
         }
     }
 
