@@ -1,7 +1,10 @@
 //! A cluster as its leader sees it: nodes that gossip, their sessions, and a leader that writes their states.
 //!
-//! Gossip is the simulator's own world, moved on in steps of a millisecond. Raft is reduced to what the decisions
-//! feel of it: who leads in which term, and whether a majority takes a write.
+//! Gossip is the simulator's own world, moved on in steps of a millisecond. Here is what follows from what; `faults`
+//! is what befalls the nodes, `raft` what the decisions feel of raft.
+
+mod faults;
+mod raft;
 
 use std::time::Duration;
 
@@ -193,120 +196,6 @@ impl Cluster {
         self.turn_soon(leader, Duration::ZERO);
         pass.map(|pass| pass.changes).unwrap_or_default()
     }
-
-    // Faults.
-
-    pub fn crash(&mut self, index: usize) {
-        self.world.crash(index);
-        self.stopping[index] = false;
-        self.sessions[index].reset(Line::Off);
-        self.leads[index] = None;
-        self.well_since[index] = None;
-        self.paused_until[index] = None;
-    }
-
-    pub fn restart(&mut self, index: usize) {
-        self.world.restart(index);
-        self.sessions[index].reset(Line::Waiting);
-        self.look_whether_well(index);
-        self.wait(index);
-    }
-
-    /// The node says goodbye and is gone a moment later.
-    pub fn stop(&mut self, index: usize) {
-        if std::mem::replace(&mut self.stopping[index], true) {
-            return;
-        }
-        if self.raft.leader == Some(index) {
-            self.hand_over();
-        }
-        self.world.tell(index, |membership, now| membership.leave(now));
-        let Session { line, number, .. } = self.sessions[index];
-        if let Line::Open(to) = line {
-            self.send(index, to, What::Ended { node: index, to, number, goodbye: true });
-        }
-        self.well_since[index] = None;
-        self.schedule.at(self.world.now.plus(ms(300)), What::Exit(index));
-    }
-
-    pub fn pause(&mut self, index: usize, duration: Duration) {
-        if self.is_paused(index) || !self.runs(index) {
-            return;
-        }
-        let until = self.world.now.plus(duration);
-        self.world.pause(index, duration);
-        self.paused_until[index] = Some(until);
-        if duration > ms(400) {
-            self.well_since[index] = None;
-        }
-        self.schedule.at(until, What::Resume(index));
-    }
-
-    /// Every node stops running now and then: mean time between, and the longest stop.
-    pub fn stall_at_random(&mut self, mean: Duration, longest: Duration) {
-        self.stalls = Some((mean, longest));
-        for index in 0..self.world.nodes.len() {
-            self.stall_later(index, mean);
-        }
-    }
-
-    /// Nothing passes between two nodes; all others reach both.
-    pub fn cut_link(&mut self, one: usize, other: usize) {
-        self.world.network.cut_links.extend([(one, other), (other, one)]);
-        self.well_since[one] = None;
-        self.well_since[other] = None;
-    }
-
-    pub fn heal_link(&mut self, one: usize, other: usize) {
-        for link in [(one, other), (other, one)] {
-            self.world.network.cut_links.remove(&link);
-        }
-        [one, other].into_iter().for_each(|index| self.look_whether_well(index));
-    }
-
-    /// A fault of a node has ended; there may be another.
-    fn look_whether_well(&mut self, index: usize) {
-        let cut = self.world.network.cut_links.iter().any(|link| link.0 == index);
-        let well = self.runs(index) && !self.stopping[index] && !self.is_paused(index) && !cut;
-        if well && self.well_since[index].is_none() {
-            self.well_since[index] = Some(self.world.now);
-        }
-    }
-
-    /// The connection breaks for both ends, as when a NAT forgets it.
-    pub fn break_session(&mut self, index: usize) {
-        let Session { line, number, .. } = self.sessions[index];
-        if let Line::Open(to) = line {
-            self.schedule.at(self.world.now, What::Lost { node: index, number });
-            self.schedule.at(self.world.now, What::Ended { node: index, to, number, goodbye: false });
-        }
-    }
-
-    /// The leader hands over to another manager that runs.
-    pub fn hand_over(&mut self) {
-        let Some(leader) = self.leader() else { return };
-        let heirs: Vec<usize> =
-            (0..MANAGERS).filter(|heir| *heir != leader && self.has_quorum(*heir)).collect();
-        if !heirs.is_empty() && !self.is_paused(leader) {
-            let heir = heirs[self.random_below(heirs.len())];
-            self.elect(heir);
-            self.end_lead(leader);
-        }
-    }
-
-    /// A person changes a label, which the leader may not have seen when it writes.
-    pub fn edit(&mut self, index: usize) {
-        let id = self.world.nodes[index].id;
-        let Some(leader) = self.leader() else { return };
-        if self.is_paused(leader) || !self.has_quorum(leader) {
-            return;
-        }
-        let mut node = Node::clone(self.store.snapshot().nodes.get(id).expect("nobody removes nodes"));
-        node.spec.labels.insert("rack".into(), self.world.now.0.as_micros().to_string());
-        self.apply(leader, vec![Change::Node(Write::update(node))]).expect("read just now");
-    }
-
-    // What follows from them.
 
     fn hear_gossip(&mut self) {
         for noticed in std::mem::take(&mut self.world.log) {
@@ -667,83 +556,5 @@ impl Cluster {
     fn wall(&self, manager: usize) -> Timestamp {
         let true_time = WALL + u64::try_from(self.world.now.0.as_nanos()).expect("a short simulation");
         Timestamp(true_time.saturating_add_signed(self.skew[manager]))
-    }
-
-    // Raft, as far as it is felt.
-
-    fn has_quorum(&self, manager: usize) -> bool {
-        let network = &self.world.network;
-        let with = |other: usize| {
-            self.runs(other)
-                && !self.is_paused(other)
-                && network.connects(manager, other)
-                && network.connects(other, manager)
-        };
-        (0..MANAGERS).filter(|other| with(*other)).count() > MANAGERS / 2 && with(manager)
-    }
-
-    fn elect(&mut self, manager: usize) {
-        self.raft.term += 1;
-        self.raft.leader = Some(manager);
-        self.raft.followed_at = self.world.now;
-        let fraction = self.random.fraction();
-        self.raft.patience = ms(250) + ms(650).mul_f64(fraction);
-        let begins = self.world.now.plus(ms(5) + ms(25).mul_f64(fraction));
-        self.schedule.at(begins, What::Elected { manager, term: self.raft.term });
-    }
-
-    fn end_lead(&mut self, manager: usize) {
-        let Some(lead) = self.leads[manager].take() else { return };
-        self.world.tell(manager, |membership, _| membership.stop_leading());
-        let leader = self.raft.leader;
-        for (id, open) in lead.sessions {
-            let node = self.world.index_of(id);
-            self.send(manager, node, What::Refused { node, number: open.number, leader });
-        }
-    }
-
-    fn look_at_raft(&mut self) {
-        let now = self.world.now;
-        self.schedule.at(now.plus(RAFT_LOOKS), What::Raft);
-        if self.raft.leader.is_some_and(|leader| self.has_quorum(leader)) {
-            self.raft.followed_at = now;
-        } else if now.since(self.raft.followed_at) >= self.raft.patience {
-            let able: Vec<usize> = (0..MANAGERS).filter(|manager| self.has_quorum(*manager)).collect();
-            if !able.is_empty() {
-                let manager = able[self.random_below(able.len())];
-                self.elect(manager);
-            }
-        }
-        for manager in 0..MANAGERS {
-            let term = self.leads[manager].as_ref().map(|lead| lead.term);
-            let outdated = term.is_some_and(|term| term < self.raft.term);
-            let told = outdated && !self.is_paused(manager) && self.has_quorum(manager);
-            if told {
-                self.end_lead(manager);
-            }
-        }
-        self.check_silent();
-    }
-
-    fn check_silent(&self) {
-        let Some(leader) = self.leader().filter(|leader| self.has_quorum(*leader)) else { return };
-        let Some(well_since) = self.well_since[leader] else { return };
-        let led_since = self.leads[leader].as_ref().expect("it leads").since.max(well_since);
-        let tables = self.store.snapshot();
-        for (index, node) in self.world.nodes.iter().enumerate().filter(|(index, _)| !self.runs(*index)) {
-            let object = tables.nodes.get(node.id).expect("nobody removes nodes");
-            silent_is_down_soon::check(
-                object,
-                self.world.nodes[index].ended_at,
-                led_since,
-                self.world.now,
-                self.silence_bound,
-            );
-        }
-    }
-
-    fn stall_later(&mut self, index: usize, mean: Duration) {
-        let wait = mean.mul_f64(-(1.0 - self.random.fraction()).ln());
-        self.schedule.at(self.world.now.plus(wait), What::Stall(index));
     }
 }

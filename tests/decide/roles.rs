@@ -3,6 +3,8 @@
 //! The leader runs the steps of `manager::control` without waiting: what is due, `decide_roles`, one step at a time.
 //! Gossip is reduced to who is seen alive, which lags behind the truth.
 
+mod people;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,10 +12,9 @@ use std::time::Duration;
 use common::limits::{FULL_PASS_PERIOD, LEADER_WAIT, ROLE_STEP_WAIT, ROLES_LOOK_AGAIN};
 use common::object::cluster::{Authority, Secret};
 use common::object::node::ManagerRecord;
-use common::object::{Cluster, ClusterId, ClusterSpec, Node, NodeId, NodeSpec, Role};
+use common::object::{Cluster, ClusterId, ClusterSpec, Node, NodeId, Role};
 use common::random::{Random, SeededRandom};
 use common::time::{Monotonic, Timestamp};
-use manager::api::rules;
 use manager::control::wake::Wake;
 use manager::decide::roles::{Group as Seen, Member, Step, decide_roles};
 use manager::store::{Change, Outcome, Proposal, Store, Tables, Write};
@@ -189,90 +190,6 @@ impl Roles {
         }
         wrong
     }
-
-    // What people and machines do.
-
-    /// Asks for a role as the API does. False when it is refused, or nobody leads.
-    pub fn wish(&mut self, machine: usize, role: Role) -> bool {
-        let tables = self.store.snapshot();
-        let Some(node) = tables.nodes.get(self.machines[machine].id) else { return false };
-        let seen = |id: NodeId| self.machines.iter().any(|machine| machine.id == id && machine.seen);
-        let managers = tables.nodes.iter().filter(|node| node.manager.is_some()).map(|node| node.id);
-        let reachable: BTreeSet<NodeId> = managers.filter(|id| seen(*id)).collect();
-        let spec = NodeSpec { role, ..node.spec.clone() };
-        match rules::update_node(&tables, node, node.meta.version, spec, &reachable) {
-            Ok(changes) => self.person_writes(changes),
-            Err(_) => false,
-        }
-    }
-
-    pub fn remove(&mut self, machine: usize) -> bool {
-        let tables = self.store.snapshot();
-        let Some(node) = tables.nodes.get(self.machines[machine].id) else { return false };
-        match rules::remove_node(&tables, node, true, self.wall()) {
-            Ok(changes) => self.person_writes(changes),
-            Err(_) => false,
-        }
-    }
-
-    pub fn join(&mut self, role: Role) {
-        let node = self.new_machine(role);
-        if !self.person_writes(vec![Change::Node(Write::Create(node))]) {
-            self.machines.pop();
-        }
-    }
-
-    pub fn crash(&mut self, machine: usize) {
-        self.machines[machine].up = false;
-        self.notice_later(machine, ms(700), ms(1_600));
-        if self.lead.as_ref().is_some_and(|lead| lead.machine == machine) {
-            self.lose_leader();
-        }
-    }
-
-    /// Starts it again, perhaps at another address.
-    pub fn restart(&mut self, machine: usize, moved: bool) {
-        if moved {
-            let [a, b, c, d] = (0x0a80_0000 + self.random.next_u64() as u32 % 0xffff).to_be_bytes();
-            self.machines[machine].addr = SocketAddr::from(([a, b, c, d], 2377));
-        }
-        self.machines[machine].up = true;
-        self.notice_later(machine, ms(50), ms(500));
-        self.follow_later(machine);
-    }
-
-    /// The leader is lost to the others without ending; what it had not yet agreed on may be lost with it.
-    pub fn lose_leader(&mut self) {
-        self.lead = None;
-        self.group.leader = None;
-        if self.random.fraction() < 0.5 {
-            self.group.pending = None;
-        }
-        let patience = ms(300) + ms(600).mul_f64(self.random.fraction());
-        self.schedule.at(self.now.plus(patience), What::Elect);
-    }
-
-    pub fn random_below(&mut self, bound: usize) -> usize {
-        (self.random.fraction() * bound as f64) as usize
-    }
-
-    pub fn is_leader(&self, machine: usize) -> bool {
-        self.lead.as_ref().is_some_and(|lead| lead.machine == machine)
-    }
-
-    fn new_machine(&mut self, role: Role) -> Node {
-        let id = NodeId::generate(&mut self.random);
-        let index = self.machines.len();
-        let addr = SocketAddr::from(([10, 0, (index >> 8) as u8, index as u8], 2377));
-        self.machines.push(Machine { id, addr, up: true, seen: true, raft_id: None });
-        Node::new(id, role, Default::default())
-    }
-
-    fn person_writes(&mut self, changes: Vec<Change>) -> bool {
-        self.lead.is_some() && self.has_majority() && self.apply(changes).is_ok()
-    }
-
-    // What follows.
 
     fn happen(&mut self, what: What) {
         match what {
