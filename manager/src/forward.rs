@@ -84,7 +84,7 @@ impl Forward {
         let deadline = self.clock.monotonic().plus(LEADER_WAIT);
         let mut maybe_written = false;
         loop {
-            let tried = match self.try_propose(&proposal).await {
+            let tried = match self.try_propose(&proposal, deadline).await {
                 Err(ForwardError::Stopped(_)) if maybe_written => return Err(ForwardError::Uncertain),
                 tried => tried?,
             };
@@ -110,7 +110,7 @@ impl Forward {
     pub async fn catch_up(&self) -> Result<Version, ForwardError> {
         let deadline = self.clock.monotonic().plus(LEADER_WAIT);
         loop {
-            if let Try::Done(version) = self.try_read_index().await? {
+            if let Try::Done(version) = self.try_read_index(deadline).await? {
                 let left = deadline.since(self.clock.monotonic());
                 return match tokio::time::timeout(left, self.store.feed().wait_for(version)).await {
                     Ok(()) => Ok(version),
@@ -146,9 +146,10 @@ impl Forward {
     async fn try_propose(
         &self,
         proposal: &Proposal,
+        deadline: Monotonic,
     ) -> Result<Try<Result<Version, Rejection>>, ForwardError> {
         // A leader that has lost its majority would wait for it without end.
-        let here = tokio::time::timeout(MANAGER_CALL_WAIT, self.raft.propose(proposal));
+        let here = tokio::time::timeout(self.call_wait(deadline), self.raft.propose(proposal));
         let leader = match here.await.unwrap_or(Err(ProposeError::Uncertain)) {
             Ok(version) => return Ok(Try::Done(Ok(version))),
             Err(ProposeError::Rejected(rejection)) => return Ok(Try::Done(Err(rejection))),
@@ -158,7 +159,7 @@ impl Forward {
             Err(ProposeError::NotLeader { leader }) => leader,
         };
         let Some(leader) = self.elsewhere(leader) else { return Ok(Try::Again) };
-        Ok(match self.ask(leader, &Request::Propose(proposal.clone())).await {
+        Ok(match self.ask(leader, &Request::Propose(proposal.clone()), deadline).await {
             Ok(Response::Written(version)) => Try::Done(Ok(version)),
             Ok(Response::Rejected(rejection)) => Try::Done(Err(rejection)),
             Ok(Response::NotLeader) | Err(AskError::NotSent) => Try::Again,
@@ -166,14 +167,14 @@ impl Forward {
         })
     }
 
-    async fn try_read_index(&self) -> Result<Try<Version>, ForwardError> {
+    async fn try_read_index(&self, deadline: Monotonic) -> Result<Try<Version>, ForwardError> {
         let leader = match self.raft.read_index().await {
             Ok(version) => return Ok(Try::Done(version)),
             Err(ReadError::Stopped(reason)) => return Err(ForwardError::Stopped(reason)),
             Err(ReadError::NotLeader { leader }) => leader,
         };
         let Some(leader) = self.elsewhere(leader) else { return Ok(Try::Again) };
-        Ok(match self.ask(leader, &Request::ReadIndex).await {
+        Ok(match self.ask(leader, &Request::ReadIndex, deadline).await {
             Ok(Response::ReadIndex(version)) => Try::Done(version),
             _ => Try::Again,
         })
@@ -183,17 +184,23 @@ impl Forward {
         leader.filter(|leader| leader.node != self.me)
     }
 
-    async fn ask(&self, leader: Peer, request: &Request) -> Result<Response, AskError> {
-        let open = tokio::time::timeout(MANAGER_CALL_WAIT, self.transport.open(leader, StreamKind::Manager));
+    async fn ask(&self, leader: Peer, request: &Request, deadline: Monotonic) -> Result<Response, AskError> {
+        let open =
+            tokio::time::timeout(self.call_wait(deadline), self.transport.open(leader, StreamKind::Manager));
         let Ok(Ok(mut stream)) = open.await else { return Err(AskError::NotSent) };
         let exchange = async {
             write_message(&mut stream.send, request).await?;
             expect_message::<Response>(&mut stream.recv, FRAME_BYTES_MAX).await
         };
-        match tokio::time::timeout(MANAGER_CALL_WAIT, exchange).await {
+        match tokio::time::timeout(self.call_wait(deadline), exchange).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(_)) | Err(_) => Err(AskError::NoAnswer),
         }
+    }
+
+    /// How long one step of a try may take: no longer than the whole may, so that whoever asks hears in time.
+    fn call_wait(&self, deadline: Monotonic) -> Duration {
+        MANAGER_CALL_WAIT.min(deadline.since(self.clock.monotonic()))
     }
 
     /// Waits until leadership may have changed; false once the deadline has passed.
