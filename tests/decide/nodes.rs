@@ -317,6 +317,7 @@ impl Cluster {
             let at = until.plus(uneven);
             if let What::Turn { manager, term } = what
                 && let Some(lead) = self.leads[manager].as_mut().filter(|lead| lead.term == term)
+                && lead.turn_at.is_some()
             {
                 lead.turn_at = Some(at);
             }
