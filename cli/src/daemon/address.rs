@@ -6,8 +6,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use common::limits::{PORT_LOOK_AGAIN, PORT_RELEASE_WAIT};
-
 /// The UDP port for other nodes.
 pub const DEFAULT_PORT: u16 = 2377;
 
@@ -42,8 +40,6 @@ pub enum AddressError {
         "could not find an IP address to advertise: this system has none but loopback; specify one with --advertise-addr"
     )]
     None,
-    #[error("cannot listen on udp address {address}: {reason}")]
-    NotFree { address: SocketAddr, reason: String },
     #[error("advertise address must be a specific address, {ip} is not")]
     Unspecified { ip: IpAddr },
 }
@@ -109,25 +105,6 @@ pub fn choose_again(before: Addresses, interfaces: &[Interface]) -> Result<Addre
 
 fn is_ours(ip: IpAddr, interfaces: &[Interface]) -> bool {
     ip.is_loopback() || interfaces.iter().any(|interface| interface.ip == ip)
-}
-
-/// Whether this node could listen there now. Waits a moment for a port that is in use: the one of a cluster that
-/// this node has just left is kept until the last goodbyes are out.
-pub async fn check_free(address: SocketAddr) -> Result<(), AddressError> {
-    let refused = |error: std::io::Error| AddressError::NotFree { address, reason: error.to_string() };
-    let listen = || std::net::UdpSocket::bind(address).map(drop);
-    let released = async {
-        loop {
-            match listen() {
-                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                    tokio::time::sleep(PORT_LOOK_AGAIN).await;
-                }
-                other => return other,
-            }
-        }
-    };
-    let waited = tokio::time::timeout(PORT_RELEASE_WAIT, released).await;
-    waited.unwrap_or_else(|_| listen()).map_err(refused)
 }
 
 /// A manager to join: `IP`, `IP:PORT`, `[IPv6]:PORT`. Names are resolved by the caller.

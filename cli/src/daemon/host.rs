@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 use super::address::{self, Addresses};
 use super::certificate::{self, CertificateError};
 use super::found::{self, Founding};
+use super::port::{self, NotFree};
 use super::running::{Running, Setup, remove_folder};
 use super::state::NodeFile;
 use super::supervise::{Verdict, supervise};
@@ -132,7 +133,7 @@ impl NodeHost {
 
     async fn init_new(&self, init: Init) -> Result<NodeId, ApiError> {
         let addresses = choose(&init.listen_addr, &init.advertise_addr)?;
-        address::check_free(addresses.listen).await.map_err(|error| ApiError::invalid(error.to_string()))?;
+        port::check_free(addresses.listen).await.map_err(not_free)?;
         self.set_phase(Phase::Pending(None));
         match self.found(addresses, init).await {
             Ok(running) => {
@@ -215,7 +216,7 @@ impl NodeHost {
     async fn enter(&self, join: Join) -> Result<(), ApiError> {
         let addresses = choose(&join.listen_addr, &join.advertise_addr)?;
         // Before anybody is asked: a node that is let in and then cannot listen would haunt the cluster's list.
-        address::check_free(addresses.listen).await.map_err(|error| ApiError::invalid(error.to_string()))?;
+        port::check_free(addresses.listen).await.map_err(not_free)?;
         self.set_phase(Phase::Pending(None));
         let admitted = certificate::first(&join.remote_addrs, &join.token, join.availability).await;
         let (identity, issued, remote) = match admitted {
@@ -426,6 +427,10 @@ impl Host for NodeHost {
 fn choose(listen: &str, advertise: &str) -> Result<Addresses, ApiError> {
     address::choose(listen, advertise, &address::machine_interfaces())
         .map_err(|error| ApiError::invalid(error.to_string()))
+}
+
+fn not_free(error: NotFree) -> ApiError {
+    ApiError::invalid(common::report::Report(&error).to_string())
 }
 
 fn refusal(error: CertificateError) -> ApiError {

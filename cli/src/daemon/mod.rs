@@ -11,6 +11,7 @@ mod describe;
 mod found;
 mod host;
 mod lock;
+mod port;
 mod running;
 mod state;
 mod supervise;

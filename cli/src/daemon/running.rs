@@ -73,7 +73,7 @@ impl Running {
         file.generation = seconds.max(file.generation + 1);
         file.save(&setup.folder)?;
         let tasks = setup.tasks.child();
-        super::address::check_free(file.listen).await?;
+        super::port::check_free(file.listen).await?;
         let settings = QuicSettings::new(file.listen);
         let (transport, arrivals) =
             QuicTransport::start(settings, identity.clone(), &tasks, setup.clock.clone())?;

@@ -4,7 +4,6 @@ use common::object::{Cluster, Node, NodeId, Role};
 use common::time::Timestamp;
 use common::wire::codec;
 use common_fuzz::take_byte;
-use manager::ca::admit::new_node;
 use manager::store::format::{decode_proposal, encode_proposal, read_tables, write_tables};
 use manager::store::{Change, Proposal, Store, Tables, Write};
 
@@ -54,7 +53,7 @@ pub fn proposal_seeds() -> Vec<Vec<u8>> {
     let settings = Cluster::clone(tables.cluster().expect("it was just made"));
     let node = Node::clone(tables.nodes.iter().next().expect("it has one"));
     let (version, known) = (node.meta.version, node.id);
-    let new = new_node(NodeId(7), Role::Worker, Default::default());
+    let new = Node::new(NodeId(7), Role::Worker, Default::default());
     let changes = [
         vec![
             Change::Node(Write::Create(new.clone())),

@@ -204,7 +204,8 @@ impl Term {
         failed
     }
 
-    /// Writes independent changes: many to a proposal, and one by one where that meets a conflict.
+    /// Writes independent changes, many to a proposal. A conflict with somebody else's write fails the whole
+    /// proposal; its nodes stay dirty and are decided anew.
     async fn propose(&self, changes: Vec<Change>) -> bool {
         let groups = changes.chunks(PROPOSAL_CHANGES_MAX).map(|group| self.forward.propose(group.to_vec()));
         let mut failed = false;
