@@ -5,11 +5,12 @@
 # faketime   wall clocks that jump
 # mount      small disks that are full
 # procps     ps and pgrep, to see that nothing was left running
+# busybox    the image that container tests run
 # gcc, g++   the cryptography library is partly C; libFuzzer (deploy/fuzz.sh) is C++
 # cargo-deny licences, bans and sources of the dependencies
 #
-# The docker command and an engine are used by tests where they are present, and are not installed here:
-# those tests say loudly that they were skipped.
+# The docker command, an engine (dockerd) and a registry (docker-registry) are used by tests where they are present, and
+# are not installed here: those tests say loudly that they were skipped.
 set -euo pipefail
 
 # The newest that is known to read our deny.toml.
@@ -24,6 +25,7 @@ need ps procps
 need gcc gcc
 need g++ g++
 need git git
+need busybox busybox-static
 
 if [ ${#missing[@]} -gt 0 ]; then
   as_root=()
@@ -41,6 +43,6 @@ if ! command -v cargo-deny >/dev/null 2>&1; then
     cargo install --quiet --locked --no-default-features "cargo-deny@$cargo_deny_version"
 fi
 
-for tool in ip ps mount faketime gcc g++ git cargo-deny docker; do
+for tool in ip ps mount faketime gcc g++ git cargo-deny busybox docker dockerd docker-registry; do
   printf '%-11s %s\n' "$tool" "$(command -v "$tool" || echo 'absent')"
 done

@@ -244,7 +244,9 @@ async fn every_damaged_file_is_named_and_kept_and_restoring_it_is_enough() {
         "files: {:?}",
         whole.iter().map(|(path, bytes)| (name_of(path), bytes.len())).collect::<Vec<_>>()
     );
-    for (path, bytes) in whole.iter().filter(|(path, _)| name_of(path) != "lock") {
+    // The journal of tasks is another matter: see below.
+    let is_vital = |path: &Path| !matches!(name_of(path), "lock" | JOURNAL);
+    for (path, bytes) in whole.iter().filter(|(path, _)| is_vital(path)) {
         for (damage, bad) in damaged(name_of(path), bytes) {
             let what = format!("{}, {damage}", name_of(path));
             put_back(&folder, &whole);
@@ -271,6 +273,28 @@ async fn every_damaged_file_is_named_and_kept_and_restoring_it_is_enough() {
             cluster.nodes[0].stop().await.unwrap();
         }
     }
+}
+
+const JOURNAL: &str = "tasks.journal";
+
+/// What a node knew of its tasks, its leader tells it again: a damaged journal is named and put aside, and the node
+/// goes on.
+#[tokio::test]
+async fn a_damaged_journal_of_tasks_is_named_and_put_aside() {
+    let mut cluster = Cluster::new(1, 0).await.unwrap();
+    let id = cluster.id(0).to_owned();
+    cluster.nodes[0].stop().await.unwrap();
+    let whole = contents(&cluster.nodes[0].state_folder());
+    let (path, bytes) = whole.iter().find(|(path, _)| name_of(path) == JOURNAL).expect("a journal");
+    let bad: Vec<u8> = bytes.iter().map(|byte| byte ^ 0x55).collect();
+    fs::write(path, &bad).unwrap();
+    cluster.nodes[0].launch().await.unwrap();
+    is_itself(&cluster, 0, &id).await;
+    cluster.all_ready(SOON).await.unwrap();
+    let aside = path.with_file_name(format!("{JOURNAL}.damaged"));
+    let words = aside.display().to_string();
+    assert!(cluster.nodes[0].log().lines().any(|line| line.contains(&words)), "it says where it is");
+    assert_eq!(fs::read(&aside).unwrap(), bad, "it is as it was");
 }
 
 fn name_of(path: &Path) -> &str {

@@ -39,7 +39,7 @@ const OWNERS: [(&str, &[&str]); 7] = [
     ("quinn", &["common/src/transport", "common/src/identity"]),
     ("rustls", &["common/src/transport", "common/src/identity"]),
     ("bincode", &["common/src/wire/codec.rs"]),
-    ("bollard", &["worker/src/runtime/docker.rs", "tests/"]),
+    ("bollard", &["worker/src/runtime/docker/", "manager/tests/", "tests/"]),
 ];
 
 /// Which of our own crates each may depend on.

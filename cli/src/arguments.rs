@@ -3,9 +3,13 @@
 //! The verbs of the cluster have two shapes, `swarm init` and `swarm swarm init`: the second is what fingers type
 //! that have learnt `docker swarm init`.
 
-use clap::{Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::command::{documents, gossip, info, init, join, join_token, leave, node, raft, update, version};
+use crate::command::{
+    documents, events, gossip, info, init, join, join_token, leave, node, raft, service, task, update,
+    version,
+};
 use crate::paths::Host;
 use crate::{daemon, exit, lab};
 
@@ -20,7 +24,6 @@ pub struct Arguments {
     #[arg(
         short = 'H',
         long,
-        global = true,
         env = "SWARM_HOST",
         hide_env_values = true,
         value_name = "unix:///PATH",
@@ -30,6 +33,38 @@ pub struct Arguments {
 
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// The whole tree. `--host` stands at every command, except at the one that has a flag of its own under that name:
+/// `service create --host NAME:ADDRESS` is Docker's, and there the socket is `-H` alone.
+pub fn tree() -> clap::Command {
+    let root = Arguments::command();
+    let host = root.get_arguments().find(|argument| argument.get_id() == "host");
+    let host = host.expect("it is the first of the flags above").clone();
+    root.mut_subcommands(|command| with_host(command, &host))
+}
+
+fn with_host(command: clap::Command, host: &clap::Arg) -> clap::Command {
+    let is_taken = command.get_arguments().any(|argument| argument.get_long() == Some("host"));
+    let own = if is_taken { host.clone().long(None) } else { host.clone() };
+    command.arg(own).mut_subcommands(|command| with_host(command, host))
+}
+
+/// Reads the command line. `--help` and `--version` are errors too, as clap has it.
+pub fn parse() -> Result<Arguments, clap::Error> {
+    let matches = tree().try_get_matches()?;
+    let mut arguments = Arguments::from_arg_matches(&matches)?;
+    arguments.host = innermost_host(&matches).or(arguments.host);
+    Ok(arguments)
+}
+
+/// The host that was named closest to the end of the command line.
+fn innermost_host(matches: &ArgMatches) -> Option<Host> {
+    let inner = matches.subcommand().and_then(|(_, matches)| innermost_host(matches));
+    inner.or_else(|| match matches.value_source("host") {
+        Some(ValueSource::CommandLine) => matches.get_one::<Host>("host").cloned(),
+        _ => None,
+    })
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -52,6 +87,22 @@ pub enum Command {
         #[command(subcommand)]
         command: node::Command,
     },
+
+    /// Manage what runs
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Service {
+        #[command(subcommand)]
+        command: service::Command,
+    },
+
+    /// Look at single runs of services
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Task {
+        #[command(subcommand)]
+        command: task::Command,
+    },
+
+    Events(events::Args),
 
     /// Look into the managers' agreement
     #[command(subcommand_required = true, arg_required_else_help = true)]

@@ -3,6 +3,8 @@
 //! A connection per request: the socket is local, and nothing is left to clean up. Every wait and every size is
 //! bounded. Not here: what a command makes of an answer (`command/`), the JSON types (`common::engine_api`).
 
+mod stream;
+
 use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
@@ -77,6 +79,17 @@ impl ClientError {
         matches!(self, Self::Unreachable { .. })
     }
 
+    /// May the same request succeed soon, without anybody doing anything?
+    ///
+    /// Managers elect a leader, a daemon is started anew: what is waited for goes on meanwhile.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Answer { .. } => self.exit() == Exit::NoManager,
+            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Broken { .. } => true,
+            Self::Denied { .. } | Self::TooLarge { .. } | Self::Nonsense { .. } => false,
+        }
+    }
+
     pub fn is_conflict(&self) -> bool {
         self.exit() == Exit::Conflict
     }
@@ -108,7 +121,7 @@ impl Client {
 
     /// Does a daemon answer?
     pub async fn ping(&self) -> Result<(), ClientError> {
-        self.request(Method::GET, "/_ping", None).await.map(drop)
+        self.request(Method::GET, "/_ping", None, None).await.map(drop)
     }
 
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
@@ -118,12 +131,22 @@ impl Client {
 
     /// The body as it came, for what is shown as it came.
     pub async fn get_bytes(&self, path: &str) -> Result<Bytes, ClientError> {
-        self.request(Method::GET, path, None).await
+        self.request(Method::GET, path, None, None).await
+    }
+
+    /// `get` with credentials for a registry.
+    pub async fn get_with<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        registry_auth: Option<&str>,
+    ) -> Result<T, ClientError> {
+        let body = self.request(Method::GET, path, None, registry_auth).await?;
+        parse(Method::GET, path, &body)
     }
 
     /// For requests whose answer has nothing to read.
     pub async fn post(&self, path: &str, body: &impl Serialize) -> Result<(), ClientError> {
-        self.post_bytes(path, body).await.map(drop)
+        self.post_bytes(path, body, None).await.map(drop)
     }
 
     pub async fn post_for<T: DeserializeOwned>(
@@ -131,29 +154,50 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
-        let answer = self.post_bytes(path, body).await?;
+        self.post_with(path, body, None).await
+    }
+
+    /// `post_for` with credentials for a registry.
+    pub async fn post_with<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        registry_auth: Option<&str>,
+    ) -> Result<T, ClientError> {
+        let answer = self.post_bytes(path, body, registry_auth).await?;
         parse(Method::POST, path, &answer)
     }
 
     pub async fn post_nothing(&self, path: &str) -> Result<(), ClientError> {
-        self.request(Method::POST, path, None).await.map(drop)
+        self.request(Method::POST, path, None, None).await.map(drop)
     }
 
     pub async fn delete(&self, path: &str) -> Result<(), ClientError> {
-        self.request(Method::DELETE, path, None).await.map(drop)
+        self.request(Method::DELETE, path, None, None).await.map(drop)
     }
 
-    async fn post_bytes(&self, path: &str, body: &impl Serialize) -> Result<Bytes, ClientError> {
+    async fn post_bytes(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        registry_auth: Option<&str>,
+    ) -> Result<Bytes, ClientError> {
         let body = serde_json::to_vec(body).map_err(|source| ClientError::Nonsense {
             method: Method::POST,
             path: path.into(),
             source,
         })?;
-        self.request(Method::POST, path, Some(body)).await
+        self.request(Method::POST, path, Some(body), registry_auth).await
     }
 
-    async fn request(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<Bytes, ClientError> {
-        let exchange = self.exchange(method.clone(), path, body);
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+        registry_auth: Option<&str>,
+    ) -> Result<Bytes, ClientError> {
+        let exchange = self.exchange(method.clone(), path, body, registry_auth);
         match tokio::time::timeout(self.patience, exchange).await {
             Ok(answer) => answer,
             Err(_) => Err(ClientError::TimedOut { method, path: path.into(), waited: self.patience }),
@@ -165,18 +209,10 @@ impl Client {
         method: Method,
         path: &str,
         body: Option<Vec<u8>>,
+        registry_auth: Option<&str>,
     ) -> Result<Bytes, ClientError> {
         let broken = |source| ClientError::Broken { method: method.clone(), path: path.into(), source };
-        let mut request = Request::builder()
-            .method(method.clone())
-            .uri(path)
-            .header(header::HOST, "swarm")
-            .header(header::USER_AGENT, concat!("swarm/", env!("CARGO_PKG_VERSION")));
-        if body.is_some() {
-            request = request.header(header::CONTENT_TYPE, "application/json");
-        }
-        let body = Full::new(Bytes::from(body.unwrap_or_default()));
-        let request = request.body(body).map_err(|error| broken(error.into()))?;
+        let request = request(&method, path, body, registry_auth).map_err(|error| broken(error.into()))?;
 
         let stream = self.connect().await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
@@ -210,6 +246,26 @@ impl Client {
             _ => ClientError::Unreachable { host: self.host.clone(), cause },
         })
     }
+}
+
+fn request(
+    method: &Method,
+    path: &str,
+    body: Option<Vec<u8>>,
+    registry_auth: Option<&str>,
+) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
+    let mut request = Request::builder()
+        .method(method.clone())
+        .uri(path)
+        .header(header::HOST, "swarm")
+        .header(header::USER_AGENT, concat!("swarm/", env!("CARGO_PKG_VERSION")));
+    if body.is_some() {
+        request = request.header(header::CONTENT_TYPE, "application/json");
+    }
+    if let Some(auth) = registry_auth {
+        request = request.header("X-Registry-Auth", auth);
+    }
+    request.body(Full::new(Bytes::from(body.unwrap_or_default())))
 }
 
 /// Runs what a command does: one thread, for it only ever waits for one answer.

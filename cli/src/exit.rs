@@ -14,6 +14,7 @@ pub const HELP: &str = "\
 Exit codes:
   0    done
   1    failed
+  2    the service was rolled back
   3    timed out waiting
   4    not found
   5    this node is no manager, or the managers have no quorum
@@ -28,6 +29,7 @@ Files:
 pub enum Exit {
     Done,
     Failed,
+    RolledBack,
     TimedOut,
     NotFound,
     NoManager,
@@ -40,6 +42,7 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::Failed => 1,
+            Self::RolledBack => 2,
             Self::TimedOut => 3,
             Self::NotFound => 4,
             Self::NoManager => 5,

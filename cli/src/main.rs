@@ -13,13 +13,13 @@ mod lab;
 mod output;
 mod parse;
 mod paths;
+mod progress;
 mod start;
 
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
 use common::report::Report;
 
 use arguments::{Arguments, ClusterCommand, Command, DaemonArgs};
@@ -29,7 +29,11 @@ use output::note;
 use paths::Host;
 
 fn main() -> ExitCode {
-    match Arguments::try_parse() {
+    // Before all else: there is one of these per task, so it has to be small and quick.
+    if let Some(code) = daemon::beside() {
+        return code;
+    }
+    match arguments::parse() {
         Ok(arguments) => ended(run(arguments)),
         Err(error) => {
             // Help and version come this way too. When nobody reads them there is nobody to tell.
@@ -79,6 +83,9 @@ async fn ask(command: Command, client: &Client) -> anyhow::Result<ExitCode> {
         },
         Command::Info(args) => command::info::run(args, client).await?,
         Command::Node { command } => command::node::run(command, client).await?,
+        Command::Service { command } => command::service::run(command, client).await?,
+        Command::Task { command } => command::task::run(command, client).await?,
+        Command::Events(args) => command::events::run(args, client).await?,
         Command::Raft { command } => command::raft::run(command, client).await?,
         Command::Gossip { command } => command::gossip::run(command, client).await?,
         Command::Version(args) => command::version::run(args, client).await?,
@@ -91,7 +98,7 @@ async fn ask(command: Command, client: &Client) -> anyhow::Result<ExitCode> {
 
 /// The help of the command at `path`, for one that was told nothing to do.
 fn usage(path: &[&str]) -> ExitCode {
-    let mut root = Arguments::command();
+    let mut root = arguments::tree();
     root.build();
     let command = path.iter().fold(&mut root, |command, name| {
         command.find_subcommand_mut(name).expect("only names of the tree above are asked for")

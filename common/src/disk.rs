@@ -41,14 +41,31 @@ pub fn create_private_dir(path: &Path) -> Result<(), DiskError> {
 pub fn save(path: &Path, kind: &str, format: u32, content: &[u8]) -> Result<(), DiskError> {
     let folder = path.parent().expect("state files lie in the state folder");
     create_private_dir(folder)?;
+    replace(path, kind, format, content, Sync::Disk).and_then(|()| sync_dir(folder))
+}
+
+/// Like `save` into a folder that is there, for what means nothing once the machine has stopped: it outlives every
+/// process, and costs no wait for the disk. After a power cut the file may be torn, which `load` then says.
+pub fn save_until_power_off(path: &Path, kind: &str, format: u32, content: &[u8]) -> Result<(), DiskError> {
+    replace(path, kind, format, content, Sync::Never)
+}
+
+/// Whether a written file has to have reached the disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sync {
+    Disk,
+    Never,
+}
+
+fn replace(path: &Path, kind: &str, format: u32, content: &[u8], sync: Sync) -> Result<(), DiskError> {
     let next = next_of(path);
     let header = format!("swarm {kind} {format} {} {}\n", checksum(kind, format, content), content.len());
-    let written = write(&next, &[header.as_bytes(), content])
+    let written = write(&next, &[header.as_bytes(), content], sync)
         .and_then(|()| fs::rename(&next, path).map_err(DiskError::io("replace", path)));
     if written.is_err() {
         let _ = fs::remove_file(&next); // half of it helps nobody, and a full disk has no room for it
     }
-    written.and_then(|()| sync_dir(folder))
+    written
 }
 
 /// What a file is written as before it takes its place; a name that no other file of the folder has.
@@ -58,7 +75,7 @@ fn next_of(path: &Path) -> PathBuf {
     name.into()
 }
 
-fn write(path: &Path, parts: &[&[u8]]) -> Result<(), DiskError> {
+fn write(path: &Path, parts: &[&[u8]], sync: Sync) -> Result<(), DiskError> {
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -69,7 +86,7 @@ fn write(path: &Path, parts: &[&[u8]]) -> Result<(), DiskError> {
     parts
         .iter()
         .try_for_each(|part| file.write_all(part))
-        .and_then(|()| file.sync_all())
+        .and_then(|()| if sync == Sync::Disk { file.sync_all() } else { Ok(()) })
         .map_err(DiskError::io("write", path))
 }
 

@@ -3,12 +3,13 @@
 //! - `object`: what the cluster stores; `engine_api`: Docker's JSON for it.
 //! - `wire`: messages between nodes; `transport`: how they travel; `identity`: who may send them.
 //! - `gossip`: who is alive.
-//! - `time`, `random`, `limits`, `report`, `shutdown`, `disk`: small things everybody needs.
+//! - `time`, `random`, `limits`, `report`, `shutdown`, `disk`, `journal`: small things everybody needs.
 
 pub mod disk;
 pub mod engine_api;
 pub mod gossip;
 pub mod identity;
+pub mod journal;
 pub mod limits;
 pub mod object;
 pub mod random;

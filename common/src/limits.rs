@@ -23,7 +23,7 @@ pub const LAB_START_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long a lab's daemon may take to end when told to.
 pub const LAB_STOP_TIME_MAX: Duration = Duration::from_secs(15);
 /// Changes the feed keeps for readers that lag.
-pub const FEED_CHANGES_MAX: usize = 16_384;
+pub const FEED_CHANGES_MAX: usize = 65_536;
 /// One chunk of a snapshot in a file and on the wire.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
 /// Operations that wait for the raft log's writer; more have to wait to wait.
@@ -78,6 +78,8 @@ pub const API_HEAD_BYTES_MAX: usize = 256 << 10;
 pub const API_HEAD_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long a client may take to send the body of a request for cluster objects.
 pub const API_BODY_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long the rest of a body that is refused for its size is still taken in.
+pub const API_PASS_OVER_TIME_MAX: Duration = Duration::from_secs(1);
 /// How long a client may read nothing of an answer about the cluster.
 pub const API_WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 /// A request body up to this size takes no slot; a larger one takes one of `API_LARGE_BODIES_MAX`.
@@ -98,6 +100,32 @@ pub const ENGINE_DOCUMENT_BYTES_MAX: usize = 1 << 20;
 pub const ENGINE_FACTS_TIME_MAX: Duration = Duration::from_secs(10);
 /// Attempts at a change whose other objects (not the one with the client's version) moved meanwhile.
 pub const API_CONFLICT_ATTEMPTS_MAX: usize = 4;
+/// One spec of a service, encoded.
+pub const SERVICE_SPEC_BYTES_MAX: usize = 256 << 10;
+/// A service with all specs it keeps, encoded: it has to fit in one proposal.
+pub const SERVICE_BYTES_MAX: usize = 1 << 20;
+/// Tasks of one service.
+pub const SERVICE_TASKS_MAX: u64 = 1_000_000;
+/// Differences shown of one kept spec.
+pub const HISTORY_CHANGES_MAX: usize = 32;
+/// Random names tried for a service that came without one.
+pub const RANDOM_NAME_ATTEMPTS_MAX: usize = 16;
+/// Credentials for a registry, as a client sends them with a service.
+pub const REGISTRY_AUTH_BYTES_MAX: usize = 32 << 10;
+/// Messages of one log stream that wait to be merged with those of the other nodes.
+pub const LOG_LINES_WAITING_MAX: usize = 32;
+/// Pieces of an endless answer (logs, events) that wait for the client to read.
+pub const API_PIECES_WAITING_MAX: usize = 16;
+/// How long a line waits for an earlier one of another node before it is sent.
+pub const LOG_MERGE_WAIT: Duration = Duration::from_millis(200);
+/// How long a node may take to take up a log stream.
+pub const LOG_OPEN_WAIT: Duration = Duration::from_secs(5);
+/// How long a node that was asked for all there is may say nothing before the others are shown without it.
+pub const LOG_SILENCE_MAX: Duration = Duration::from_secs(10);
+/// Pause before a log stream that broke off while it was followed is opened again.
+pub const LOG_RETRY: Duration = Duration::from_secs(1);
+/// One line of the engine's events.
+pub const EVENT_LINE_BYTES_MAX: usize = 256 << 10;
 /// How long after its certificate's last possible day a removed node stays refused.
 pub const DENIED_AFTER_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The shortest life of a node's certificate that people may set.
@@ -222,3 +250,181 @@ pub const MANAGER_START_WAIT: Duration = Duration::from_secs(2);
 /// How long init and join wait for a port that the cluster left a moment ago still uses, and how often they look.
 pub const PORT_RELEASE_WAIT: Duration = Duration::from_secs(2);
 pub const PORT_LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// A file of `--env-file`.
+pub const ENV_FILE_BYTES_MAX: u64 = 4 << 20;
+/// How long `service create` and `update` wait for a registry to tell an image's digest.
+pub const IMAGE_LOOK_UP_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long a program that keeps credentials may take to hand them over.
+pub const CREDENTIAL_HELPER_TIME_MAX: Duration = Duration::from_secs(10);
+/// The file of a user's registry credentials, and what a helper says of one registry.
+pub const CREDENTIALS_BYTES_MAX: usize = 4 << 20;
+/// Time between two looks at a service that is waited for: short while it is likely to be done soon.
+pub const CONVERGE_POLL_MIN: Duration = Duration::from_millis(25);
+pub const CONVERGE_POLL_MAX: Duration = Duration::from_millis(200);
+/// How long a wait goes on while the managers do not answer.
+pub const CONVERGE_UNREACHABLE_MAX: Duration = Duration::from_secs(60);
+/// How long a wait without `--timeout` goes on when every missing task waits for something outside, and when nothing
+/// moves at all.
+pub const CONVERGE_BLOCKED_MAX: Duration = Duration::from_secs(60);
+pub const CONVERGE_STALLED_MAX: Duration = Duration::from_secs(15 * 60);
+/// Failures of one slot with the same error after which a service counts as one that cannot run.
+pub const CONVERGE_SAME_FAILURES_MAX: usize = 3;
+/// Lines of a failed task's log that are shown, and how long they are waited for.
+pub const FAILED_TASK_LOG_LINES_MAX: u32 = 10;
+pub const FAILED_TASK_LOG_WAIT: Duration = Duration::from_secs(3);
+/// One line of a log stream as the command line takes it; the longest that nodes send.
+pub const LOG_STREAM_LINE_BYTES_MAX: usize = 16 << 20;
+/// Shortest and longest pause before a broken stream of logs or events is asked for again.
+pub const STREAM_RETRY_MIN: Duration = Duration::from_millis(50);
+pub const STREAM_RETRY_MAX: Duration = Duration::from_secs(2);
+/// How long a stream is asked for again in vain before the command gives up.
+pub const STREAM_RETRY_TIME_MAX: Duration = Duration::from_secs(60);
+/// One event as the command line takes it.
+pub const EVENT_BYTES_MAX: usize = 4 << 20;
+/// Tasks in one message of assignments; more come in further messages.
+pub const ASSIGNMENT_TASKS_MAX: usize = 1000;
+/// Spec versions of one service that are kept at most, and how many of the newest are kept when no task uses them.
+pub const SPEC_VERSIONS_MAX: usize = 64;
+pub const SPEC_VERSIONS_KEPT: usize = 5;
+/// How long the successor of a task waits at most for the end of that task.
+pub const PREDECESSOR_WAIT: Duration = Duration::from_secs(60);
+/// A task that lived this long before it failed begins its pauses anew.
+pub const RESTART_SETTLED: Duration = Duration::from_secs(10);
+/// What repeated quick ends pause for where the policy says none at all.
+pub const RESTART_PAUSE_MIN: Duration = Duration::from_millis(100);
+/// Restart times one task remembers: attempts beyond it are not counted within a window.
+pub const RESTART_TIMES_MAX: usize = 256;
+/// A node that is down for this long is given up: its tasks are orphans.
+pub const NODE_GIVEN_UP_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// Ports given to services that ask for any free one.
+pub const DYNAMIC_PORT_FIRST: u16 = 30_000;
+pub const DYNAMIC_PORT_LAST: u16 = 32_767;
+/// Share of a service's slots, in hundredths, that are moved at a time where it says nothing about updates.
+pub const MOVES_SHARE_PERCENT: usize = 25;
+/// Times that steps may ask each other to look again within one pass; the rest is left to the next one.
+pub const DECIDE_ROUNDS_MAX: usize = 8;
+/// Text of a task's message and of its error, and the id of its container, as far as they are kept.
+pub const TASK_TEXT_BYTES_MAX: usize = 1024;
+/// Ports of its node that one task may report.
+pub const TASK_PORTS_MAX: usize = 256;
+/// Changes of nodes that placing remembers; who looks after more than these looks at every node.
+pub const PLACING_TOUCHES_MAX: usize = 1 << 16;
+/// Nodes in all orders of preference that placing keeps for its next pass, at some 40 bytes each.
+pub const PLACING_INDEX_NODES_MAX: usize = 1 << 20;
+/// How long a failed task is held against its node for more tasks of the same service and spec.
+pub const PLACING_FAILURE_TIME: Duration = Duration::from_secs(5 * 60);
+/// Bytes that all templates of one task may come to when they are filled in.
+pub const SPEC_TEMPLATES_BYTES_MAX: usize = 4 << 20;
+/// One record of a journal.
+pub const JOURNAL_RECORD_BYTES_MAX: usize = 8 << 20;
+/// Bytes of outdated records that a journal may hold beside as many as are up to date, before it is written anew.
+pub const JOURNAL_OUTDATED_BYTES_MAX: u64 = 1 << 20;
+
+/// Tasks that one node may be given.
+pub const ASSIGNED_TASKS_MAX: usize = 65_536;
+/// Tasks of one runtime that are prepared or started at a time. One that takes longer than `STEP_SLOT_TIME_MAX`
+/// waits for something else than this machine, and lets the next one begin.
+pub const START_PARALLEL_MAX: usize = 8;
+/// Tasks of one runtime that are being prepared at all: the rest of them pull.
+pub const PREPARE_PARALLEL_MAX: usize = 64;
+/// Tasks of one runtime that are stopped or removed at a time, within the same time as above.
+pub const STOP_PARALLEL_MAX: usize = 16;
+/// Questions to one runtime at a time what there is of a task.
+pub const LOOK_PARALLEL_MAX: usize = 16;
+pub const STEP_SLOT_TIME_MAX: Duration = Duration::from_secs(2);
+/// How long a runtime may take to say what is there, to start a task, to remove one; and to stop one, beyond the
+/// task's grace period. Then the step counts as failed for now.
+pub const LOOK_TIME_MAX: Duration = Duration::from_secs(30);
+pub const START_TIME_MAX: Duration = Duration::from_secs(120);
+pub const REMOVE_TIME_MAX: Duration = Duration::from_secs(120);
+pub const STOP_TIME_EXTRA_MAX: Duration = Duration::from_secs(60);
+/// How long a task has to end by itself after its stop signal, where its spec does not say.
+pub const STOP_GRACE_DEFAULT: Duration = Duration::from_secs(10);
+/// First and longest pause before a step of a task that failed for now is tried again.
+pub const STEP_RETRY_MIN: Duration = Duration::from_secs(1);
+pub const STEP_RETRY_MAX: Duration = Duration::from_secs(30);
+/// Shortest time between two reports of how far a step is.
+pub const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
+/// A message or an error in a task's status.
+pub const STATUS_TEXT_BYTES_MAX: usize = 1 << 10;
+/// Shortest time between two messages with reports, so that what happens together travels together.
+pub const REPORTS_WINDOW: Duration = Duration::from_millis(10);
+/// Reports in one message, and messages that wait to be acknowledged.
+pub const REPORTS_PER_MESSAGE_MAX: usize = 1_000;
+pub const REPORTS_OUTSTANDING_MAX: usize = 4;
+/// How long reports may stay without an answer before they are sent again.
+pub const REPORTS_ANSWER_WAIT: Duration = Duration::from_secs(10);
+/// Shortest time between two requests of a node to be sent all of its assignments again.
+pub const RESYNC_PAUSE: Duration = Duration::from_secs(1);
+/// How long a node that leaves lets its tasks stop, and then how long it may take to remove the others as they are.
+pub const LEAVE_TASKS_WAIT: Duration = Duration::from_secs(12);
+pub const LEAVE_REMOVE_WAIT: Duration = Duration::from_secs(3);
+/// Time between two readiness checks of a task, and how long one may take: where its spec does not say; at least.
+pub const READY_PERIOD_DEFAULT: Duration = Duration::from_secs(1);
+pub const READY_PERIOD_MIN: Duration = Duration::from_millis(10);
+/// The head of an answer to a readiness check over HTTP.
+pub const READY_ANSWER_BYTES_MAX: usize = 1 << 10;
+/// A request for logs, and how long it may take to arrive.
+pub const LOG_REQUEST_BYTES_MAX: usize = 1 << 20;
+pub const LOG_REQUEST_WAIT: Duration = Duration::from_secs(5);
+/// Log streams that a node serves at a time.
+pub const LOG_STREAMS_MAX: usize = 64;
+/// Bytes of one log message; a longer line goes as several.
+pub const LOG_MESSAGE_BYTES_MAX: usize = 256 << 10;
+/// How long a short call to the Docker Engine may take: look, list, what an image is.
+pub const ENGINE_CALL_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long one step of a container may take: create, start, remove; and a stop beyond its grace period.
+pub const ENGINE_STEP_TIME_MAX: Duration = Duration::from_secs(120);
+/// Containers created, and started or removed, at a time. More do not make the engine faster, only its answers later.
+pub const ENGINE_CREATES_MAX: usize = 4;
+pub const ENGINE_STEPS_MAX: usize = 8;
+/// Short calls at a time.
+pub const ENGINE_CALLS_MAX: usize = 16;
+/// Containers that are being stopped at a time; most of them only wait for their grace period.
+pub const ENGINE_STOPS_MAX: usize = 256;
+/// Commands run inside containers at a time.
+pub const ENGINE_COMMANDS_MAX: usize = 32;
+/// How long a call waits for its turn before it says that the engine is busy.
+pub const ENGINE_TURN_WAIT: Duration = Duration::from_secs(600);
+/// Images pulled at a time.
+pub const ENGINE_PULLS_MAX: usize = 4;
+/// How long a pull may show no progress.
+pub const ENGINE_PULL_STALL_MAX: Duration = Duration::from_secs(300);
+/// Layers whose progress is counted; of further ones nothing is told.
+pub const ENGINE_PULL_LAYERS_MAX: usize = 1024;
+/// Shortest and longest pause before the engine's events are asked for again.
+pub const ENGINE_RETRY_MIN: Duration = Duration::from_millis(100);
+pub const ENGINE_RETRY_MAX: Duration = Duration::from_secs(5);
+/// How far back events are asked for again after the stream of them broke.
+pub const ENGINE_EVENTS_OVERLAP: Duration = Duration::from_secs(10);
+/// How often all containers are compared with what was last known, so that a lost event costs time and nothing else.
+pub const ENGINE_SURVEY_PERIOD: Duration = Duration::from_secs(60);
+/// The end of what a command inside a container wrote that is kept.
+pub const ENGINE_OUTPUT_BYTES_MAX: usize = 4 << 10;
+/// What a health check said, as far as it is told on.
+pub const ENGINE_REASON_BYTES_MAX: usize = 512;
+/// What a line of a container's log may have before it is handed on in parts.
+pub const ENGINE_LOG_LINE_BYTES_MAX: usize = 16 << 10;
+/// One message of the engine's log stream; the largest that log drivers make is 1 MiB.
+pub const ENGINE_LOG_FRAME_BYTES_MAX: usize = 4 << 20;
+/// How long a process task may take from being started to running its program.
+pub const PROCESS_START_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long a task has to end by itself once it is told to, where its service does not say.
+pub const PROCESS_STOP_GRACE: Duration = Duration::from_secs(10);
+/// How long killed processes may take to be gone before a task counts as ended without them.
+pub const PROCESS_KILL_WAIT: Duration = Duration::from_secs(10);
+/// Pause between two looks at processes that were killed and are still there.
+pub const PROCESS_KILL_AGAIN: Duration = Duration::from_millis(20);
+/// One file of a process task's log, where its service does not say; a full one is put aside.
+pub const PROCESS_LOG_FILE_BYTES: u64 = 10 << 20;
+/// Files kept of it, where its service does not say; the oldest one goes.
+pub const PROCESS_LOG_FILES: u32 = 3;
+/// One line of it; longer ones are kept in pieces.
+pub const PROCESS_LOG_LINE_BYTES_MAX: usize = 16 << 10;
+/// Bytes of a log read at a time.
+pub const PROCESS_LOG_READ_BYTES: usize = 64 << 10;
+/// The end of what a command in a task wrote that is kept.
+pub const PROCESS_COMMAND_OUTPUT_BYTES_MAX: usize = 4 << 10;
+/// Looks for a free port before the last one found is taken.
+pub const PROCESS_PORT_TRIES_MAX: u32 = 64;

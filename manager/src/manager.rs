@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use common::engine_api::system as api_system;
 use common::gossip::{Denied, Gossip};
@@ -16,12 +16,14 @@ use common::random::SystemRandom;
 use common::report::Report;
 use common::shutdown::Tasks;
 use common::time::{Clock, Timestamp};
-use common::transport::{Incoming, StreamKind, Transport};
+use common::transport::{Incoming, Stream, StreamKind, Transport, TransportError};
+use common::wire::frame::write_message;
+use common::wire::logs::LogRequest;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tracing::debug;
 
-use crate::api::{Control as Edge, ControlError};
+use crate::api::{Control as Edge, ControlError, LogsError};
 use crate::ca::serve::{serve_join, serve_renew};
 use crate::control::leader::Control;
 use crate::dispatch::Sessions;
@@ -40,6 +42,10 @@ pub struct Settings {
     pub preset: LivenessPreset,
 }
 
+/// How a manager opens a stream to the node it is on: a transport does not call itself.
+pub type OpenHere =
+    Arc<dyn Fn(StreamKind) -> BoxFuture<'static, Result<Stream, TransportError>> + Send + Sync>;
+
 /// A running manager. Clones are handles to the same.
 #[derive(Clone)]
 pub struct Manager {
@@ -47,6 +53,7 @@ pub struct Manager {
     sessions: Sessions,
     gossip: Gossip,
     tasks: Tasks,
+    open_here: Arc<OnceLock<OpenHere>>,
 }
 
 impl Manager {
@@ -80,7 +87,7 @@ impl Manager {
         .await?;
         let (sessions, events) = Sessions::new(store.clone(), clock.clone());
         let forward = Forward { me: settings.node, address: settings.address, raft, store, transport, clock };
-        let manager = Self { forward, sessions, gossip, tasks };
+        let manager = Self { forward, sessions, gossip, tasks, open_here: Arc::default() };
         let control = Control {
             forward: manager.forward.clone(),
             gossip: manager.gossip.clone(),
@@ -91,6 +98,11 @@ impl Manager {
         manager.tasks.spawn(control.run());
         manager.tasks.spawn_until_stopped(manager.clone().follow_cluster());
         Ok(manager)
+    }
+
+    /// Tells how to reach this node's own side. Once; what is asked of this node before is refused.
+    pub fn reach_this_node_by(&self, open: OpenHere) {
+        let _ = self.open_here.set(open); // told twice, the first holds
     }
 
     /// Makes a new cluster, of which this manager is the first node.
@@ -120,6 +132,7 @@ impl Manager {
                 self.forward.raft.serve(Incoming { from: Some(from), kind, stream, addr }).await;
                 Ok(())
             }
+            (StreamKind::Logs, Some(_)) => Ok(()), // a node's own side answers these
             (_, None) => Ok(()), // the transport lets nobody but joiners come without a certificate
         };
         if let Err(error) = result {
@@ -220,6 +233,17 @@ impl Manager {
         }
     }
 
+    /// A stream to the side of a node that runs its tasks.
+    async fn open_node(&self, node: NodeId, kind: StreamKind) -> Result<Stream, String> {
+        if node == self.forward.me {
+            let open = self.open_here.get().ok_or("this node has no side that runs tasks yet")?;
+            return open(kind).await.map_err(|error| Report(&error).to_string());
+        }
+        let member = self.gossip.member(node).ok_or("gossip has not heard of it")?;
+        let opened = self.forward.transport.open(member.id.peer(), kind).await;
+        opened.map_err(|error| Report(&error).to_string())
+    }
+
     /// Takes up what the cluster's object says: how often to make snapshots, and whom to refuse, which gossip
     /// then tells all nodes.
     async fn follow_cluster(self) {
@@ -287,6 +311,21 @@ impl Edge for Manager {
 
     fn now(&self) -> Timestamp {
         self.forward.clock.now()
+    }
+
+    fn store(&self) -> &Store {
+        &self.forward.store
+    }
+
+    fn open_logs(&self, node: NodeId, request: LogRequest) -> BoxFuture<'_, Result<Stream, LogsError>> {
+        Box::pin(async move {
+            let failed = |reason| LogsError { node, reason };
+            let mut stream = self.open_node(node, StreamKind::Logs).await.map_err(failed)?;
+            write_message(&mut stream.send, &request)
+                .await
+                .map_err(|error| failed(Report(&error).to_string()))?;
+            Ok(stream)
+        })
     }
 
     fn new_join_token(&self, authority: &Authority) -> Result<Secret, ControlError> {

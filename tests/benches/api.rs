@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
+use serde_json::Value;
 use tokio::net::UnixStream;
 
 /// Above what the API promises for any request.
@@ -63,6 +64,14 @@ impl Api {
             anyhow::Ok(Answer { ok, body })
         };
         tokio::time::timeout(DEADLINE, exchange).await.with_context(|| format!("{path}: no answer"))?
+    }
+
+    /// An answer as bare JSON; an error with the API's words where it is a refusal.
+    pub async fn ask(&mut self, method: Method, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let body = if body.is_null() { Bytes::new() } else { serde_json::to_vec(body)?.into() };
+        let answer = self.send(method, path, body).await?;
+        anyhow::ensure!(answer.ok, "{path}: {}", answer.message());
+        Ok(if answer.body.is_empty() { Value::Null } else { serde_json::from_slice(&answer.body)? })
     }
 
     async fn connect(&self) -> anyhow::Result<SendRequest<Full<Bytes>>> {

@@ -16,6 +16,7 @@ use common::time::{Clock, SystemClock};
 use common::transport::quic::{QuicSettings, QuicTransport};
 use harness::run;
 use harness::wait::wait_until;
+use manager::forward::Forward;
 use manager::raft::{ChangeError, RaftHandle, RaftSettings, Resolve, SnapshotPolicy, Timing};
 use manager::store::{Change, Proposal, Store, Write};
 
@@ -29,7 +30,9 @@ pub struct Group {
 }
 
 struct Member {
+    node: NodeId,
     raft: RaftHandle,
+    store: Store,
     tasks: Tasks,
     transport: Arc<QuicTransport>,
 }
@@ -55,9 +58,25 @@ impl Group {
 
     /// The member that leads.
     pub async fn leader(&self) -> anyhow::Result<RaftHandle> {
+        Ok(self.leading().await?.raft.clone())
+    }
+
+    /// The way to write for what runs beside the member that leads.
+    pub async fn forward(&self) -> anyhow::Result<Forward> {
+        let leader = self.leading().await?;
+        Ok(Forward {
+            me: leader.node,
+            address: leader.transport.local_addr(),
+            raft: leader.raft.clone(),
+            store: leader.store.clone(),
+            transport: leader.transport.clone(),
+            clock: Arc::new(SystemClock),
+        })
+    }
+
+    async fn leading(&self) -> anyhow::Result<&Member> {
         wait_until("a leader", SOON, async || {
-            let leader = self.members.iter().find(|member| member.raft.watch().borrow().is_me);
-            leader.map(|member| member.raft.clone()).ok_or("nobody leads".into())
+            self.members.iter().find(|member| member.raft.watch().borrow().is_me).ok_or("nobody leads".into())
         })
         .await
     }
@@ -112,8 +131,9 @@ impl Member {
             snapshots: SnapshotPolicy { interval: 10_000, log_entries_kept: 500 },
             snapshots_kept: 0,
         };
+        let store = Store::new();
         let raft =
-            RaftHandle::start(settings, Store::new(), transport.clone(), resolve, clock, &tasks).await?;
+            RaftHandle::start(settings, store.clone(), transport.clone(), resolve, clock, &tasks).await?;
         let (server, owner) = (raft.clone(), tasks.clone());
         tasks.spawn_until_stopped(async move {
             while let Some(incoming) = arrivals.streams.recv().await {
@@ -121,7 +141,7 @@ impl Member {
                 owner.spawn_until_stopped(async move { server.serve(incoming).await });
             }
         });
-        Ok(Self { raft, tasks, transport })
+        Ok(Self { node, raft, store, tasks, transport })
     }
 }
 

@@ -13,7 +13,9 @@ mod idle;
 mod join;
 mod machine;
 mod options;
+mod placing;
 mod quorum;
+mod services;
 mod silent;
 mod spare;
 mod writes;
@@ -65,5 +67,13 @@ async fn run(section: Section, options: &Options) -> anyhow::Result<Table> {
         Section::Idle => idle::measure(options).await,
         Section::Join => join::measure(options).await,
         Section::Quorum => quorum::measure(options).await,
+        Section::Placing => placing::measure(options),
+        Section::Replicas => services::replicas::measure(options).await,
+        Section::Rolling => services::rolling::measure(options).await,
+        Section::Moving => services::moving::measure(options).await,
+        Section::Creates => services::creates::measure(options).await,
+        Section::Objects => services::objects::measure(options).await,
+        Section::Reports => services::reports::measure(options).await,
+        Section::Standing => services::standing::measure(options).await,
     }
 }

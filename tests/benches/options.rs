@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-pub const USAGE: &str = "usage: measure [writes] [failover] [silent] [idle] [join] [quorum]
+pub const USAGE: &str = "usage: measure [writes] [failover] [silent] [idle] [join] [quorum] [placing]
+               [replicas] [rolling] [moving] [creates] [objects] [reports] [standing]
   --short      so few times that it only shows whether it works
   --times N    how often what takes a moment is measured
   --seconds N  how long a rate is measured, and an idle daemon watched
@@ -17,15 +18,31 @@ pub enum Section {
     Idle,
     Join,
     Quorum,
+    Placing,
+    Replicas,
+    Rolling,
+    Moving,
+    Creates,
+    Objects,
+    Reports,
+    Standing,
 }
 
-const ALL: [(&str, Section); 6] = [
+const ALL: [(&str, Section); 14] = [
     ("writes", Section::Writes),
     ("failover", Section::Failover),
     ("silent", Section::Silent),
     ("idle", Section::Idle),
     ("join", Section::Join),
     ("quorum", Section::Quorum),
+    ("placing", Section::Placing),
+    ("replicas", Section::Replicas),
+    ("rolling", Section::Rolling),
+    ("moving", Section::Moving),
+    ("creates", Section::Creates),
+    ("objects", Section::Objects),
+    ("reports", Section::Reports),
+    ("standing", Section::Standing),
 ];
 
 #[derive(Clone, Debug, Default)]
@@ -63,6 +80,10 @@ impl Options {
             options.sections = ALL.map(|(_, section)| section).into();
         }
         Ok(options)
+    }
+
+    pub fn is_short(&self) -> bool {
+        self.short
     }
 
     /// How often something is measured that is worth `usual` times.

@@ -87,7 +87,7 @@ async fn writers(raft: &RaftHandle, count: usize) -> anyhow::Result<Vec<Writer>>
 }
 
 /// Somebody who writes one thing after the other.
-trait Client: Send + 'static {
+pub trait Client: Send + 'static {
     fn write(&mut self, value: u64) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
 
@@ -130,7 +130,7 @@ impl Client for Labeller {
 }
 
 /// How many times a second all these clients together write.
-async fn rate<C: Client>(clients: Vec<C>, time: Duration) -> anyhow::Result<f64> {
+pub async fn rate<C: Client>(clients: Vec<C>, time: Duration) -> anyhow::Result<f64> {
     let tasks = Tasks::new();
     let values = Arc::new(AtomicU64::new(1));
     let start = now();

@@ -21,6 +21,8 @@ pub struct Cluster {
     pub nodes: Vec<Node>,
     /// `None` for a node that has not joined.
     ids: Vec<Option<String>>,
+    /// Those that made the cluster or joined as managers.
+    managers: std::collections::BTreeSet<usize>,
     turn: Arc<OwnedSemaphorePermit>,
 }
 
@@ -58,7 +60,7 @@ impl Cluster {
         let ids = vec![None; options.len()];
         let nodes =
             join_all(options.into_iter().map(Node::start)).await.into_iter().collect::<Result<_, _>>()?;
-        Ok(Cluster { nodes, ids, turn })
+        Ok(Cluster { nodes, ids, managers: Default::default(), turn })
     }
 
     /// Starts one more daemon, which belongs to no cluster yet; gives its index.
@@ -77,7 +79,13 @@ impl Cluster {
     pub async fn init_with(&mut self, index: usize, request: &InitRequest) -> anyhow::Result<()> {
         let id = self.client(index).init(request).await.context("init")?;
         self.ids[index] = Some(id);
+        self.managers.insert(index);
         Ok(())
+    }
+
+    /// Whether a node came as a manager.
+    pub fn is_manager(&self, index: usize) -> bool {
+        self.managers.contains(&index)
     }
 
     /// Joins a node as `manager` or `worker` through the first manager that is a member.
@@ -85,7 +93,11 @@ impl Cluster {
         let via = self.first_member()?;
         let tokens = self.client(via).swarm().await?.join_tokens.context("a manager shows tokens")?;
         let token = if role == "manager" { tokens.manager } else { tokens.worker };
-        self.join_with(index, via, &token).await.with_context(|| format!("join as {role}"))
+        self.join_with(index, via, &token).await.with_context(|| format!("join as {role}"))?;
+        if role == "manager" {
+            self.managers.insert(index);
+        }
+        Ok(())
     }
 
     /// Joins a node through another one with this token.

@@ -73,6 +73,11 @@ impl Limit {
         Self { take: Take::Median, side: Side::AtLeast, share, of: measured, name }
     }
 
+    /// At most this multiple of something else that was measured in the same run.
+    pub fn multiple_of(share: f64, name: &'static str, measured: f64) -> Self {
+        Self { take: Take::Median, side: Side::AtMost, share, of: measured, name }
+    }
+
     fn taken(&self, figures: &Figures) -> f64 {
         match self.take {
             Take::Median => figures.median(),
@@ -224,6 +229,12 @@ mod tests {
         let half = || vec![Limit::share_of(0.5, "the disk", 100.0)];
         assert!(row(&[50.0], half()).misses().is_empty());
         assert_eq!(row(&[49.0], half()).misses(), ["down: 49.0 ms, wanted: ≥ 0.5 × the disk (100 ms)"]);
+        let tenth_more = || vec![Limit::multiple_of(1.1, "the engine", 100.0)];
+        assert!(row(&[109.0], tenth_more()).misses().is_empty());
+        assert_eq!(
+            row(&[120.0], tenth_more()).misses(),
+            ["down: 120 ms, wanted: ≤ 1.1 × the engine (100 ms)"]
+        );
     }
 
     #[test]

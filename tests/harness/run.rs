@@ -27,6 +27,21 @@ for process in /proc/[0-9]*; do
     kill -KILL "${process#/proc/}" 2>/dev/null
   fi
 done
+# Engines of tests, and with each its containers.
+for process in /proc/[0-9]*; do
+  if tr '\0' ' ' <"$process/cmdline" 2>/dev/null | grep -qF -- "--data-root $1/"; then
+    kill -KILL "${process#/proc/}" 2>/dev/null
+  fi
+done
+# Tasks outlive their daemon: their supervisors end them when asked to.
+for process in /proc/[0-9]*; do
+  if tr '\0' ' ' <"$process/cmdline" 2>/dev/null | grep -qF -- "task-supervisor $1/"; then
+    kill -TERM "${process#/proc/}" 2>/dev/null
+  fi
+done
+if command -v docker >/dev/null 2>&1; then
+  docker ps -aq --filter "label=swarm-test=$3" 2>/dev/null | xargs -r docker rm -f >/dev/null 2>&1
+fi
 for namespace in $(ip netns list 2>/dev/null | awk '{print $1}' | grep -- "^$2-"); do
   ip netns delete "$namespace"
 done
@@ -61,6 +76,7 @@ fn run() -> &'static Run {
             .args(["-c", GUARD, "guard"])
             .arg(&folder)
             .arg(namespace_prefix())
+            .arg(label())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -69,6 +85,11 @@ fn run() -> &'static Run {
             .expect("sh starts");
         Run { folder, _guard: guard, serial: AtomicU64::new(1), addresses: Mutex::default() }
     })
+}
+
+/// What marks the containers of this run.
+pub fn label() -> String {
+    std::process::id().to_string()
 }
 
 /// A new folder, removed with this run at the latest. Short, because the path of a socket has to be.

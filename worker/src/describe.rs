@@ -1,7 +1,10 @@
 //! What this machine is: name, platform, resources. What the engine adds comes from whoever asks the engine.
 
+use std::collections::BTreeMap;
+
 use common::object::NodeDescription;
 use common::object::node::{EngineDescription, Platform, Resources, TlsInfo};
+use common::object::resources::GenericStock;
 
 /// What a node tells of itself beside what it can see alone.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +14,8 @@ pub struct Given {
     pub engine: EngineDescription,
     pub tls: TlsInfo,
     pub runtimes: Vec<String>,
+    /// What else tasks may reserve here, by kind.
+    pub generic: BTreeMap<String, GenericStock>,
 }
 
 /// Describes this machine as it is now.
@@ -18,7 +23,7 @@ pub fn describe(given: Given) -> NodeDescription {
     NodeDescription {
         hostname: given.hostname.unwrap_or_else(hostname),
         platform: Platform { architecture: std::env::consts::ARCH.into(), os: std::env::consts::OS.into() },
-        resources: Resources { nano_cpus: nano_cpus(), memory_bytes: memory_bytes() },
+        resources: Resources { nano_cpus: nano_cpus(), memory_bytes: memory_bytes(), generic: given.generic },
         engine: given.engine,
         tls: given.tls,
         runtimes: given.runtimes,

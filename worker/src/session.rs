@@ -1,12 +1,16 @@
 //! This node's session with the leader: find it, register, stay in touch, follow it when it changes.
 //!
 //! Where to knock: the leader gossip names, else the one the last manager named, else the known managers in turn.
-//! What the leader says of this node's place comes out as a watch; carrying it out is the daemon's.
+//! What the leader says of this node's place comes out as a watch; carrying it out is the daemon's. What it says of
+//! tasks goes to the agent, and what the agent has to say goes back in few messages.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::limits::{FRAME_BYTES_MAX, SESSION_CONNECT_WAIT, SESSION_RETRY_MAX, SESSION_RETRY_MIN};
+use common::limits::{
+    FRAME_BYTES_MAX, REPORTS_PER_MESSAGE_MAX, REPORTS_WINDOW, RESYNC_PAUSE, SESSION_CONNECT_WAIT,
+    SESSION_RETRY_MAX, SESSION_RETRY_MIN,
+};
 use common::object::{NodeDescription, NodeId};
 use common::random::Random;
 use common::report::Report;
@@ -16,7 +20,10 @@ use common::wire::join::KnownManager;
 use common::wire::session::{ManagerMessage, Membership, NodeMessage};
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
-use tracing::{debug, info};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use crate::agent::AgentHandle;
 
 /// How a stream to a manager is had: over the network, or straight across when that manager is this node.
 pub type Opener =
@@ -52,6 +59,8 @@ pub struct Session {
     pub state: watch::Sender<SessionState>,
     /// Set to true to say goodbye and end.
     pub goodbye: watch::Receiver<bool>,
+    /// Who runs this node's tasks.
+    pub agent: AgentHandle,
     pub random: Box<dyn Random>,
 }
 
@@ -137,6 +146,9 @@ impl Session {
         self.state.send_modify(|state| state.leader = Some(target.node));
         let Stream { mut send, mut recv } = stream;
         let state = self.state.clone();
+        let agent = self.agent.clone();
+        agent.session_opened();
+        let (lost, mut is_lost) = watch::channel(false);
         let reading = async {
             loop {
                 match read_message::<ManagerMessage>(&mut recv, FRAME_BYTES_MAX).await {
@@ -148,6 +160,13 @@ impl Session {
                         return End::Redirected(to_peer(leader));
                     }
                     Ok(Some(ManagerMessage::Goodbye)) => return End::Goodbye,
+                    Ok(Some(ManagerMessage::Assignments(update))) => {
+                        if let Err(gap) = agent.update(update) {
+                            warn!(manager = ?target, %gap, "assignments do not fit: asking for all of them");
+                            lost.send_replace(true);
+                        }
+                    }
+                    Ok(Some(ManagerMessage::Reported { number })) => agent.reported(number),
                     Ok(Some(ManagerMessage::Welcome { .. })) => {}
                     Ok(None) => return End::Lost("the manager ended the session".into()),
                     Err(error) => return End::Lost(Report(&error).to_string()),
@@ -157,11 +176,36 @@ impl Session {
         let writing = async {
             let mut beat = tokio::time::interval(heartbeat_period);
             beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            let (mut reports_at, mut resync_at) = (Instant::now(), Instant::now());
             loop {
+                // Each waits first for its reason, so that an idle session has no timer but its heartbeat.
+                let reports = async {
+                    agent.wait_for_reports().await;
+                    tokio::time::sleep_until(reports_at).await;
+                };
+                let resync = async {
+                    let lost = is_lost.wait_for(|lost| *lost).await.is_ok();
+                    tokio::time::sleep_until(resync_at).await;
+                    lost
+                };
                 let message = tokio::select! {
                     _ = beat.tick() => NodeMessage::Heartbeat,
                     Ok(()) = self.about.changed() => describe(self.about.borrow_and_update().clone()),
                     Ok(_) = self.goodbye.wait_for(|goodbye| *goodbye) => NodeMessage::Goodbye,
+                    () = reports => match agent.take_reports() {
+                        Some((number, reports)) => {
+                            // A full message says that more waits.
+                            let window = if reports.len() < REPORTS_PER_MESSAGE_MAX { REPORTS_WINDOW } else { Duration::ZERO };
+                            reports_at = Instant::now() + window;
+                            NodeMessage::Reports { number, reports }
+                        }
+                        None => continue,
+                    },
+                    true = resync => {
+                        lost.send_replace(false);
+                        resync_at = Instant::now() + RESYNC_PAUSE;
+                        NodeMessage::Resync
+                    }
                     Ok(()) = self.leader.changed() => {
                         let leader = *self.leader.borrow_and_update();
                         match leader {
@@ -198,9 +242,10 @@ async fn register(stream: &mut Stream, about: About) -> Result<Result<Duration, 
         ManagerMessage::Welcome { heartbeat_period } => Ok(heartbeat_period.max(Duration::from_millis(10))),
         ManagerMessage::NotLeader { leader } => Err(End::Redirected(to_peer(leader))),
         ManagerMessage::Removed => Err(End::Removed),
-        ManagerMessage::Membership(_) | ManagerMessage::Goodbye => {
-            Err(End::Lost("an answer out of turn".into()))
-        }
+        ManagerMessage::Membership(_)
+        | ManagerMessage::Goodbye
+        | ManagerMessage::Assignments(_)
+        | ManagerMessage::Reported { .. } => Err(End::Lost("an answer out of turn".into())),
     })
 }
 
@@ -208,3 +253,7 @@ fn to_peer(known: Option<KnownManager>) -> Option<Peer> {
     let known = known?;
     Some(Peer { node: known.node, addr: known.addr.parse().ok()? })
 }
+
+#[cfg(test)]
+#[path = "session_test.rs"]
+mod tests;

@@ -1,9 +1,10 @@
 //! The cluster's settings as flags: the same for `init` and `update`.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::parse::duration::Nanoseconds;
 use crate::parse::external_ca;
+pub use crate::parse::members::{look, member};
 
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Cluster settings")]
@@ -89,21 +90,6 @@ impl Liveness {
             Self::Wan => "wan",
         }
     }
-}
-
-/// The member at `path`; whatever on the way is no object becomes one.
-pub fn member<'v>(value: &'v mut Value, path: &[&str]) -> &'v mut Value {
-    path.iter().fold(value, |value, key| {
-        if !value.is_object() {
-            *value = Value::Object(Map::new());
-        }
-        &mut value[*key]
-    })
-}
-
-/// The member at `path`, null when there is none.
-pub fn look<'v>(value: &'v Value, path: &[&str]) -> &'v Value {
-    path.iter().fold(value, |value, key| value.get(*key).unwrap_or(&Value::Null))
 }
 
 #[cfg(test)]

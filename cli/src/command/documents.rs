@@ -4,10 +4,9 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::CommandFactory;
 use clap_complete::Shell as Completer;
 
-use crate::arguments::Arguments;
+use crate::arguments;
 use crate::output::{print, print_line};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -47,7 +46,7 @@ pub fn completion(args: CompletionArgs) -> anyhow::Result<()> {
         Shell::Fish => Completer::Fish,
     };
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), "swarm", &mut script);
+    clap_complete::generate(shell, &mut arguments::tree(), "swarm", &mut script);
     print(&String::from_utf8_lossy(&script))?;
     Ok(())
 }
@@ -60,7 +59,7 @@ pub fn man(args: ManArgs) -> anyhow::Result<()> {
         }
         _ => {}
     }
-    clap_mangen::generate_to(Arguments::command(), folder)
+    clap_mangen::generate_to(arguments::tree(), folder)
         .with_context(|| format!("write manual pages into {}", folder.display()))?;
     print_line(&format!("Manual pages written to {}.", folder.display()))?;
     Ok(())

@@ -38,6 +38,45 @@ pub async fn node(
     }
 }
 
+/// How an edited service is written back.
+#[derive(Clone, Debug, Default)]
+pub struct ServiceWrite<'a> {
+    /// Of the query, before the version: `registryAuthFrom=spec`.
+    pub query: &'a str,
+    pub registry_auth: Option<&'a str>,
+}
+
+/// Edits the spec of service `reference`. Returns the service's id and what the daemon warns of.
+pub async fn service(
+    client: &Client,
+    reference: &str,
+    write: ServiceWrite<'_>,
+    edit: impl Fn(&mut Value) -> anyhow::Result<()>,
+) -> anyhow::Result<(String, Vec<String>)> {
+    let mut attempt = 1;
+    loop {
+        let path = format!("/services/{}?insertDefaults=false", escape(reference));
+        let service: Value = client.get(&path).await?;
+        let mut spec = look(&service, &["Spec"]).clone();
+        edit(&mut spec)?;
+        let id = text(&service, &["ID"]).to_owned();
+        let separator = if write.query.is_empty() { "" } else { "&" };
+        let query = format!("{}{separator}version={}", write.query, version(&service));
+        let path = format!("/services/{}/update?{query}", escape(&id));
+        match client.post_with::<Value>(&path, &spec, write.registry_auth).await {
+            Ok(answer) => return Ok((id, warnings(&answer))),
+            Err(error) if error.is_conflict() && attempt < EDIT_ATTEMPTS_MAX => attempt += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// What an answer warns of.
+pub fn warnings(answer: &Value) -> Vec<String> {
+    let warnings = look(answer, &["Warnings"]).as_array();
+    warnings.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
 /// What the cluster is asked to renew along with an update.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rotate {
@@ -66,7 +105,7 @@ pub async fn cluster(client: &Client, rotate: Rotate, edit: impl Fn(&mut Value))
     }
 }
 
-fn version(object: &Value) -> u64 {
+pub fn version(object: &Value) -> u64 {
     look(object, &["Version", "Index"]).as_u64().unwrap_or_default()
 }
 

@@ -3,6 +3,7 @@
 pub mod cluster_flags;
 pub mod documents;
 pub mod edit;
+pub mod events;
 pub mod gossip;
 pub mod info;
 pub mod init;
@@ -11,6 +12,8 @@ pub mod join_token;
 pub mod leave;
 pub mod node;
 pub mod raft;
+pub mod service;
+pub mod task;
 pub mod task_list;
 pub mod update;
 pub mod version;

@@ -13,6 +13,7 @@ use crate::exit::Exit;
 use crate::output::human;
 use crate::output::listing::{Format, Listing};
 use crate::output::natural;
+use crate::parse::image;
 
 /// How a list of tasks is shown.
 #[derive(Clone, Copy, Debug)]
@@ -71,10 +72,11 @@ fn rows(tasks: &[Named], truncate: bool, now: Timestamp) -> Vec<Value> {
             let indent = if name_before == Some(name) { " \\_ " } else { "" };
             name_before = Some(name);
             let id = text(task, &["ID"]);
+            let written = text(task, &["Spec", "ContainerSpec", "Image"]);
             json!({
                 "ID": if truncate { &id[..id.len().min(12)] } else { id },
                 "Name": format!("{indent}{name}"),
-                "Image": image(text(task, &["Spec", "ContainerSpec", "Image"]), truncate),
+                "Image": if truncate { image::shown(written) } else { written.to_owned() },
                 "Node": node,
                 "DesiredState": human::title(text(task, &["DesiredState"])),
                 "CurrentState": current_state(task, now),
@@ -83,14 +85,6 @@ fn rows(tasks: &[Named], truncate: bool, now: Timestamp) -> Vec<Value> {
             })
         })
         .collect()
-}
-
-/// Without the digest, unless all is to be shown.
-fn image(image: &str, truncate: bool) -> &str {
-    match image.split_once('@') {
-        Some((name, _)) if truncate => name,
-        _ => image,
-    }
 }
 
 /// `Running 5 minutes ago`

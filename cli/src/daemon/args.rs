@@ -1,7 +1,11 @@
 //! The flags of `swarm daemon`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
+
+use common::object::resources::GenericStock;
+use common::object::service::RuntimeKind;
 
 use crate::paths::{self, Host};
 
@@ -21,6 +25,26 @@ pub struct Args {
         hide_env_values = true
     )]
     pub engine: Engine,
+
+    /// What runs tasks here: container, process or fake; repeat for several [default: container where there is an
+    /// engine, and process]
+    #[arg(
+        long = "runtime",
+        value_name = "RUNTIME",
+        env = "SWARM_RUNTIMES",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub runtimes: Vec<RuntimeKind>,
+
+    /// Label of this node that constraints find as `engine.labels.KEY`; repeat for several
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    pub labels: Vec<KeyValue>,
+
+    /// What tasks may reserve beside processor and memory: `KIND=3` for an amount, `KIND=NAME`, repeated, for single
+    /// things with names
+    #[arg(long = "generic-resource", value_name = "KIND=VALUE")]
+    pub generic_resources: Vec<KeyValue>,
 
     /// How log lines look
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "SWARM_LOG_FORMAT", hide_env_values = true)]
@@ -53,6 +77,50 @@ impl Args {
     }
 }
 
+/// `KEY=VALUE`; without `=` the value is empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyValue {
+    pub key: String,
+    pub value: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{text}' is not KEY=VALUE: the key is missing")]
+pub struct NoKey {
+    text: String,
+}
+
+impl FromStr for KeyValue {
+    type Err = NoKey;
+
+    fn from_str(text: &str) -> Result<Self, NoKey> {
+        let (key, value) = text.split_once('=').unwrap_or((text, ""));
+        match key.trim() {
+            "" => Err(NoKey { text: text.into() }),
+            key => Ok(Self { key: key.into(), value: value.into() }),
+        }
+    }
+}
+
+/// What this node has of each kind: an amount, or things with names.
+pub fn generic_stock(given: &[KeyValue]) -> anyhow::Result<BTreeMap<String, GenericStock>> {
+    let mut stock = BTreeMap::new();
+    for KeyValue { key, value } in given {
+        anyhow::ensure!(!value.is_empty(), "generic resource {key} has no value");
+        let next = match (stock.remove(key), value.parse::<u64>()) {
+            (None, Ok(amount)) => GenericStock::Count(amount),
+            (None, Err(_)) => GenericStock::Named([value.clone()].into()),
+            (Some(GenericStock::Named(mut names)), Err(_)) => {
+                names.insert(value.clone());
+                GenericStock::Named(names)
+            }
+            (Some(_), _) => anyhow::bail!("generic resource {key} is given both an amount and more"),
+        };
+        stock.insert(key.clone(), next);
+    }
+    Ok(stock)
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Engine {
     /// The usual socket, when something is there.
@@ -80,4 +148,25 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line
     Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stock(given: &[&str]) -> Result<BTreeMap<String, GenericStock>, String> {
+        let given: Vec<KeyValue> = given.iter().map(|text| text.parse().expect("key and value")).collect();
+        generic_stock(&given).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn generic_resources_are_amounts_or_names() {
+        let names = |names: &[&str]| GenericStock::Named(names.iter().map(|name| name.to_string()).collect());
+        assert_eq!(stock(&["ssd=3"]), Ok([("ssd".into(), GenericStock::Count(3))].into()));
+        assert_eq!(stock(&["gpu=a", "gpu=b"]), Ok([("gpu".into(), names(&["a", "b"]))].into()));
+        for wrong in [&["gpu=a", "gpu=2"][..], &["ssd=3", "ssd=4"], &["ssd"]] {
+            assert!(stock(wrong).is_err(), "{wrong:?}");
+        }
+        assert!("=x".parse::<KeyValue>().is_err());
+    }
 }

@@ -1,11 +1,14 @@
 //! What this node tells the cluster of itself: the machine, and the Docker Engine when there is one.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use common::identity::NodeIdentity;
 use common::object::NodeDescription;
 use common::object::node::EngineDescription;
+use common::object::resources::GenericStock;
+use common::object::service::RuntimeKind;
 use manager::api::describe_engine;
 use worker::describe::{Given, describe};
 
@@ -15,6 +18,12 @@ pub struct Describer {
     /// Instead of the machine's own name.
     pub name: Option<String>,
     pub engine: Option<Arc<PathBuf>>,
+    /// What runs tasks here; containers only while the engine answers.
+    pub runtimes: Vec<RuntimeKind>,
+    /// Beside the engine's own.
+    pub labels: BTreeMap<String, String>,
+    /// What tasks may reserve here beside processor and memory.
+    pub generic: BTreeMap<String, GenericStock>,
 }
 
 impl Describer {
@@ -23,12 +32,20 @@ impl Describer {
             Some(socket) => describe_engine(socket).await,
             None => None,
         };
-        let runtimes = if engine.is_some() { vec!["docker".to_string()] } else { Vec::new() };
-        let engine = engine.unwrap_or_else(|| EngineDescription {
+        let here = |kind: &&RuntimeKind| **kind != RuntimeKind::Container || engine.is_some();
+        let runtimes = self.runtimes.iter().filter(here).map(|kind| kind.offered_as().into()).collect();
+        let mut engine = engine.unwrap_or_else(|| EngineDescription {
             version: env!("CARGO_PKG_VERSION").into(),
             ..EngineDescription::default()
         });
-        describe(Given { hostname: self.name.clone(), engine, tls: identity.tls_info(), runtimes })
+        engine.labels.extend(self.labels.clone());
+        describe(Given {
+            hostname: self.name.clone(),
+            engine,
+            tls: identity.tls_info(),
+            runtimes,
+            generic: self.generic.clone(),
+        })
     }
 
     pub fn hostname(&self) -> String {

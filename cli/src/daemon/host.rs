@@ -302,6 +302,7 @@ impl NodeHost {
     async fn end(&self) -> anyhow::Result<()> {
         if let Phase::Running(running) = self.phase() {
             self.set_phase(Phase::Pending(None));
+            running.agent.leave().await;
             running.stop().await;
         }
         let cleared = self.clear_disk();
@@ -324,6 +325,8 @@ impl NodeHost {
     fn clear_disk(&self) -> anyhow::Result<()> {
         let folder = &self.shared.setup.folder;
         remove_folder(folder.raft_folder())?;
+        remove_folder(folder.tasks_folder())?;
+        remove_folder(folder.processes_folder())?;
         common::disk::remove(&folder.identity_file())?;
         common::disk::remove(&folder.node_file())?;
         Ok(common::disk::sync_dir(folder.path())?)

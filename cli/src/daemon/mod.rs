@@ -2,7 +2,8 @@
 //!
 //! - `host`: the way in and out of a cluster. `running`: the node while it is in one. `supervise`: what the cluster
 //!   wants of it. `found`: how a cluster begins.
-//! - `state`, `lock`: what is on disk. `address`: where to listen. `certificate`, `describe`, `view`: small things.
+//! - `state`, `lock`: what is on disk. `address`: where to listen. `runtimes`: what runs tasks here.
+//!   `certificate`, `describe`, `view`: small things.
 
 mod address;
 pub mod args;
@@ -13,6 +14,7 @@ mod host;
 mod lock;
 mod port;
 mod running;
+mod runtimes;
 mod state;
 mod supervise;
 mod view;
@@ -31,6 +33,7 @@ use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
+use worker::runtime::process;
 
 pub use args::Args;
 
@@ -42,6 +45,13 @@ use self::state::Folder;
 
 /// Where Docker Engine is unless somebody says otherwise.
 const ENGINE_SOCKET: &str = "/var/run/docker.sock";
+
+/// Runs one of the small processes that live beside the daemon, if that is what this program was called for.
+pub fn beside() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    let entry = arguments.next()?;
+    (entry == process::ENTRY).then(|| process::supervisor_main(arguments))
+}
 
 /// Runs this machine's node until it is told to stop.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -61,8 +71,15 @@ async fn daemon(args: Args) -> anyhow::Result<()> {
     let mine = inode(&socket);
     let tasks = Tasks::new();
     let engine = engine_socket(&args.engine);
-    let describer = Describer { name: args.node_name.clone(), engine: engine.clone().map(Arc::new) };
-    let setup = Setup { folder, describer, clock: Arc::new(SystemClock), tasks: tasks.child() };
+    let runtimes = runtimes::offered(&args.runtimes, engine.is_some());
+    let describer = Describer {
+        name: args.node_name.clone(),
+        engine: engine.clone().map(Arc::new),
+        runtimes: runtimes.clone(),
+        labels: args.labels.iter().map(|label| (label.key.clone(), label.value.clone())).collect(),
+        generic: args::generic_stock(&args.generic_resources)?,
+    };
+    let setup = Setup { folder, describer, runtimes, clock: Arc::new(SystemClock), tasks: tasks.child() };
     let host = NodeHost::new(setup, args.lab);
     let resume = host.resume();
     let api = tasks.child();

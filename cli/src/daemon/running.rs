@@ -11,19 +11,24 @@ use anyhow::Context;
 use common::gossip::{Gossip, Identity as GossipIdentity, Start};
 use common::identity::{DataKey, NodeIdentity, StoredIdentity, file as identity_file};
 use common::limits::{GOODBYE_WAIT, LOCAL_STREAM_BYTES, MANAGER_START_WAIT};
+use common::object::service::RuntimeKind;
 use common::object::{NodeId, Role};
 use common::random::{Random, SystemRandom};
 use common::shutdown::Tasks;
 use common::time::Clock;
 use common::transport::quic::{QuicSettings, QuicTransport};
-use common::transport::{Arrivals, Incoming, Peer, PeerIdentity, Stream, Transport, TransportError};
+use common::transport::{
+    Arrivals, Incoming, Peer, PeerIdentity, Stream, StreamKind, Transport, TransportError,
+};
 use common::wire::join::KnownManager;
 use manager::manager::{Manager, Settings};
 use manager::raft;
 use tokio::sync::watch;
+use worker::agent::{Agent, AgentHandle, AgentSettings};
 use worker::session::{About, Opener, Session, SessionState};
 
 use super::describe::Describer;
+use super::runtimes;
 use super::state::{Folder, NodeFile};
 
 /// What is the same for every start of this daemon.
@@ -31,6 +36,8 @@ use super::state::{Folder, NodeFile};
 pub struct Setup {
     pub folder: Folder,
     pub describer: Describer,
+    /// The runtimes this node offers.
+    pub runtimes: Vec<RuntimeKind>,
     pub clock: Arc<dyn Clock>,
     pub tasks: Tasks,
 }
@@ -45,6 +52,8 @@ pub struct Running {
     pub supervisor: Tasks,
     pub about: watch::Sender<About>,
     pub session: watch::Receiver<SessionState>,
+    /// Runs the tasks of this node.
+    pub agent: AgentHandle,
     /// Why the manager here had to stop.
     pub failure: watch::Sender<Option<String>>,
     identity: watch::Sender<NodeIdentity>,
@@ -90,6 +99,16 @@ impl Running {
         let (about, about_reader) = watch::channel(About { description, addr: file.advertise.to_string() });
         let (session_state, session) = watch::channel(SessionState::default());
         let (goodbye, goodbye_reader) = watch::channel(false);
+        let runtimes = runtimes::make(&setup, identity.node, &tasks)?;
+        let agent = Agent::start(AgentSettings {
+            node: identity.node,
+            hostname: setup.describer.hostname(),
+            folder: setup.folder.tasks_folder(),
+            runtimes,
+            random: Box::new(SystemRandom),
+            clock: setup.clock.clone(),
+            tasks: tasks.clone(),
+        })?;
         let running = Arc::new(Self {
             node: identity.node,
             transport,
@@ -98,6 +117,7 @@ impl Running {
             supervisor: tasks.child(),
             about,
             session,
+            agent: agent.clone(),
             failure: watch::Sender::new(None),
             identity: watch::Sender::new(identity),
             data_key: Mutex::new(data_key),
@@ -121,6 +141,7 @@ impl Running {
             managers: Arc::new(move || known.upgrade().map(|running| running.managers()).unwrap_or_default()),
             state: session_state,
             goodbye: goodbye_reader,
+            agent,
             random: Box::new(SystemRandom),
         };
         tasks.spawn_until_stopped(session.run());
@@ -233,6 +254,16 @@ impl Running {
         let manager =
             Manager::start(settings, transport, self.gossip.clone(), self.setup.clock.clone(), &self.tasks)
                 .await?;
+        let (agent, tasks) = (self.agent.clone(), self.tasks.clone());
+        manager.reach_this_node_by(Arc::new(move |kind| {
+            let (near, far) = tokio::io::duplex(LOCAL_STREAM_BYTES);
+            let agent = agent.clone();
+            if kind == StreamKind::Logs {
+                tasks.spawn_until_stopped(async move { agent.serve_logs(whole(far)).await });
+            }
+            // A stream of any other kind ends at once: nothing else is asked of a node's own side.
+            Box::pin(std::future::ready(Ok(whole(near))))
+        }));
         self.manager.send_replace(Some(manager.clone()));
         Ok(manager)
     }
@@ -265,6 +296,7 @@ impl Running {
             tokio::time::timeout(GOODBYE_WAIT, session.wait_for(|session| session.leader.is_none())).await;
         self.gossip.leave().await;
         self.pause_manager().await;
+        self.agent.stop().await;
         self.transport.stop().await;
         self.tasks.stop().await;
     }
@@ -284,9 +316,15 @@ impl Running {
         Ok(())
     }
 
-    /// Hands a stream to the manager here. A node that is just becoming one lets its callers wait a moment, so that
-    /// the leader need not knock again; elsewhere the stream ends at once, and the caller asks another node.
+    /// Hands a stream to the agent or to the manager here. A node that is just becoming a manager lets its callers
+    /// wait a moment, so that the leader need not knock again; elsewhere the stream ends at once, and the caller asks
+    /// another node.
     fn route(&self, incoming: Incoming) {
+        if incoming.kind == StreamKind::Logs {
+            let agent = self.agent.clone();
+            self.tasks.spawn_until_stopped(async move { agent.serve_logs(incoming.stream).await });
+            return;
+        }
         let mut manager = self.manager.subscribe();
         let becoming = self.identity.borrow().role == Role::Manager;
         self.tasks.spawn_until_stopped(async move {

@@ -38,6 +38,16 @@ impl Folder {
         self.0.join("raft")
     }
 
+    /// What this node's tasks are and how far they are.
+    pub fn tasks_folder(&self) -> PathBuf {
+        self.0.join("tasks")
+    }
+
+    /// Where processes that are tasks have their folders.
+    pub fn processes_folder(&self) -> PathBuf {
+        self.0.join("processes")
+    }
+
     pub fn lock_file(&self) -> PathBuf {
         self.0.join("lock")
     }

@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use super::Which;
 use super::process::daemons_within;
 use super::record::{self, Lab, LabName};
+use super::tasks;
 use crate::output;
 
 /// Looks at all processes, in case one was being started at the time of the look before.
@@ -49,6 +50,7 @@ pub async fn remove(lab: Lab) -> anyhow::Result<()> {
     for _ in 0..LOOKS_MAX {
         let daemons = daemons_within(&lab.folder).context("look at the machine's processes")?;
         if daemons.is_empty() {
+            tasks::end_all(&lab).await?;
             return lab.remove();
         }
         // A lab's state is thrown away: there is nothing that a stop in good order would save.

@@ -1,17 +1,20 @@
 //! A disposable cluster of real daemons on this machine, to try and to test.
 //!
 //! - `up`, `down`, `status`, `fault`: one file per verb.
-//! - `record`: what is where, on disk; `process`: which process is whose; `network`: loopback addresses.
+//! - `hello`: the service a new lab starts with.
+//! - `tasks`: what runs beside the daemons. `record`: what is where, on disk; `process`: which process is whose; `network`: loopback addresses.
 //!
 //! Every node of a lab is a daemon with its own loopback address, state folder and socket below the lab's folder.
 //! A lab belongs to nobody's terminal: it runs until `down`, and `down` removes all of it, whatever has crashed.
 
 mod down;
 mod fault;
+mod hello;
 mod network;
 mod process;
 mod record;
 mod status;
+mod tasks;
 mod up;
 
 use std::process::ExitCode;
@@ -45,6 +48,9 @@ enum Verb {
     Resume(fault::Args),
     /// Stop a node in good order if it runs, and start it again with the state it has
     Restart(fault::Args),
+    /// Be a task of the service that a lab starts with
+    #[command(hide = true)]
+    Hello,
 }
 
 /// Which lab.
@@ -68,6 +74,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             Verb::Pause(args) => fault::pause(args).await,
             Verb::Resume(args) => fault::resume(args).await,
             Verb::Restart(args) => fault::restart(args).await,
+            Verb::Hello => hello::serve(),
         }
     })?;
     Ok(ExitCode::SUCCESS)

@@ -18,7 +18,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 /// Time between two looks at whether a process is gone.
-const LOOK_PERIOD: Duration = Duration::from_millis(10);
+pub(super) const LOOK_PERIOD: Duration = Duration::from_millis(10);
 /// Time between two looks at whether a new process has its arguments, which takes microseconds.
 const START_LOOK_PERIOD: Duration = Duration::from_millis(1);
 

@@ -19,7 +19,7 @@ use serde::Deserialize;
 
 use super::process::{ProcessId, ProcessState, daemons_within};
 use super::record::{self, Lab, LabNode, Record, command};
-use super::{Which, down, network};
+use super::{Which, down, hello, network};
 use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::paths::{self, Host};
@@ -36,6 +36,10 @@ pub struct Args {
     /// Further nodes
     #[arg(long, value_name = "NUMBER", default_value_t = 2)]
     workers: u16,
+
+    /// Without the service hello, which shows that the lab works
+    #[arg(long)]
+    bare: bool,
 }
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
@@ -48,11 +52,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     remove_what_a_crash_left(&args.which).await?;
     let lab = Lab::create(name)?;
     let made = tokio::select! {
-        made = make(&lab, managers, count) => made,
+        made = make_with_service(&lab, managers, count, args.bare) => made,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
     };
     match made {
-        Ok(record) => Ok(output::print(&how_to_talk(&args, &record))?),
+        Ok((record, answers_at)) => Ok(output::print(&how_to_talk(&args, &record, answers_at.as_deref()))?),
         Err(error) => {
             output::note("Removing the half-made lab.");
             let removed = down::remove(lab).await;
@@ -81,6 +85,21 @@ async fn remove_what_a_crash_left(which: &Which) -> anyhow::Result<()> {
         command("down", name)
     );
     Err(Failure::new(Exit::Conflict, text).into())
+}
+
+/// The lab, and where its service answers.
+async fn make_with_service(
+    lab: &Lab,
+    managers: usize,
+    count: usize,
+    bare: bool,
+) -> anyhow::Result<(Record, Option<String>)> {
+    let record = make(lab, managers, count).await?;
+    if bare {
+        return Ok((record, None));
+    }
+    let answers_at = hello::make(&record, count).await?;
+    Ok((record, Some(answers_at)))
 }
 
 async fn make(lab: &Lab, managers: usize, count: usize) -> anyhow::Result<Record> {
@@ -253,11 +272,13 @@ fn log_tail(log: &Path) -> String {
     }
 }
 
-fn how_to_talk(args: &Args, record: &Record) -> String {
+fn how_to_talk(args: &Args, record: &Record, answers_at: Option<&str>) -> String {
     let (name, program) = (&args.which.name, record::program());
     let host = record.nodes[0].host();
+    let service = answers_at
+        .map_or_else(String::new, |url| format!("  {program} service ps {}\n  curl {url}\n", hello::NAME));
     format!(
-        "Lab {name} is up: {} and {}.\n\n  export SWARM_HOST={host}\n  {program} node ls\n  docker -H {host} node ls\n\n\
+        "Lab {name} is up: {} and {}.\n\n  export SWARM_HOST={host}\n  {program} node ls\n  docker -H {host} node ls\n{service}\n\
          {} shows its nodes and their sockets; {} removes all of it.\n",
         plural(args.managers.into(), "manager"),
         plural(args.workers.into(), "worker"),

@@ -19,7 +19,6 @@ fn four_digits(amount: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the flags that take sizes are those of services"))]
 pub fn parse(text: &str) -> Result<i64, SizeError> {
     let invalid = || SizeError(text.into());
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());

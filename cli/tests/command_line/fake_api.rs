@@ -22,6 +22,12 @@ impl Routes {
         self
     }
 
+    /// Forgets the answers to `request`: a test brings its own.
+    pub fn without(mut self, request: &str) -> Self {
+        self.0.retain(|(known, _)| *known != request);
+        self
+    }
+
     pub fn error(self, request: &'static str, status: u16, message: &str) -> Self {
         self.on(request, status, serde_json::json!({ "message": message }))
     }
@@ -30,20 +36,20 @@ impl Routes {
         let folder = tempfile::tempdir().expect("temporary folder");
         let socket = folder.path().join("swarm.sock");
         let listener = UnixListener::bind(&socket).expect("listen");
-        let requests = Arc::<Mutex<Vec<String>>>::default();
-        let seen = requests.clone();
+        let seen = Arc::<Seen>::default();
+        let noted = seen.clone();
         // Ends with the test program: nobody calls any more.
         std::thread::spawn(move || {
             let mut routes = self;
             for stream in listener.incoming().map_while(Result::ok) {
                 // A caller that goes away early is what some tests are about.
-                let _ = routes.answer(stream, &seen);
+                let _ = routes.answer(stream, &noted);
             }
         });
-        FakeApi { _folder: folder, socket, requests }
+        FakeApi { _folder: folder, socket, seen }
     }
 
-    fn answer(&mut self, mut stream: UnixStream, seen: &Mutex<Vec<String>>) -> std::io::Result<()> {
+    fn answer(&mut self, mut stream: UnixStream, seen: &Seen) -> std::io::Result<()> {
         let mut reader = BufReader::new(stream.try_clone()?);
         let mut first = String::new();
         reader.read_line(&mut first)?;
@@ -58,13 +64,14 @@ impl Routes {
             {
                 body_length = value.trim().parse().expect("a length");
             }
+            seen.headers.lock().expect("no holder panics").push(line.trim_end().to_owned());
         }
         let mut body = vec![0; body_length];
         reader.read_exact(&mut body)?;
         let request = first.trim_end().trim_end_matches(" HTTP/1.1").to_owned();
         let body = String::from_utf8_lossy(&body);
         let shown = if body.is_empty() { request.clone() } else { format!("{request} {body}") };
-        seen.lock().expect("no holder panics").push(shown);
+        seen.requests.lock().expect("no holder panics").push(shown);
 
         let path = request.split('?').next().unwrap_or_default();
         let found = self.0.iter_mut().find(|(known, _)| *known == request || *known == path);
@@ -83,7 +90,13 @@ impl Routes {
 pub struct FakeApi {
     _folder: tempfile::TempDir,
     socket: PathBuf,
-    requests: Arc<Mutex<Vec<String>>>,
+    seen: Arc<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    requests: Mutex<Vec<String>>,
+    headers: Mutex<Vec<String>>,
 }
 
 impl FakeApi {
@@ -99,7 +112,17 @@ impl FakeApi {
 
     /// What it was asked so far: `METHOD /path?query BODY`.
     pub fn requests(&self) -> Vec<String> {
-        self.requests.lock().expect("no holder panics").clone()
+        self.seen.requests.lock().expect("no holder panics").clone()
+    }
+
+    /// The values of one header so far, in the order of the requests that had it.
+    pub fn headers(&self, name: &str) -> Vec<String> {
+        let headers = self.seen.headers.lock().expect("no holder panics");
+        let pairs = headers.iter().filter_map(|line| line.split_once(':'));
+        pairs
+            .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim().to_owned())
+            .collect()
     }
 }
 

@@ -8,9 +8,12 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/command_line/go
 
 /// Not here: `daemon` and `lab`, whose flags are theirs.
 #[rustfmt::skip]
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 40] = [
     "", "init", "join", "join-token", "leave", "update", "swarm", "swarm init", "info", "node", "node ls", "node inspect", "node ps",
     "node update", "node promote", "node demote", "node rm", "raft status", "gossip members", "version", "completion", "man",
+    "service", "service create", "service update", "service scale", "service rollback", "service history", "service explain",
+    "service rebalance", "service ls", "service ps", "service inspect", "service logs", "service rm", "service wait", "task",
+    "task ls", "task inspect", "events",
 ];
 
 #[test]
@@ -38,7 +41,7 @@ fn help_is_as_reviewed() {
 #[test]
 fn exit_codes_are_in_the_help() {
     let ran = Ran::of(&mut swarm(&["--help"]));
-    for code in ["0 ", "1 ", "3 ", "4 ", "5 ", "6 ", "125 "] {
+    for code in ["0 ", "1 ", "2 ", "3 ", "4 ", "5 ", "6 ", "125 "] {
         assert!(ran.stdout.contains(&format!("\n  {code}")), "{code} in {}", ran.stdout);
     }
 }

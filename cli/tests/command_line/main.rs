@@ -5,4 +5,6 @@ mod fake_api;
 mod fixtures;
 mod help;
 mod requests;
+mod service_fixtures;
+mod services;
 mod texts;

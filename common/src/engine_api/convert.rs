@@ -3,6 +3,12 @@
 //! Objects become JSON without fail, but for a root certificate that cannot be read. JSON becomes a spec or a
 //! named error: a member that the store has no place for is refused, never dropped.
 
+mod container;
+mod mount;
+mod policy;
+mod service;
+mod task;
+
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -11,6 +17,10 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::node::{self as api_node, ManagerStatus};
 use super::swarm as api_swarm;
 use super::{ObjectVersion, swarm::SwarmSpec};
+pub use container::{container_from_api, container_to_api};
+pub use service::{insert_defaults, service_spec_from_api, service_spec_to_api, service_to_api};
+pub use task::{task_name, task_spec_from_api, task_spec_to_api, task_to_api};
+
 use crate::limits::CERTIFICATE_EXPIRY_MIN;
 use crate::object::cluster::LivenessPreset;
 use crate::object::{Availability, Cluster, ClusterSpec, Meta, Node, NodeSpec, Role, node};
@@ -33,6 +43,32 @@ pub enum ConvertError {
     Unsupported { what: &'static str },
     #[error("read the cluster's root certificate: {reason}")]
     RootCertificate { reason: String },
+    #[error("unrecognized {what} {word}")]
+    Unrecognized { what: &'static str, word: String },
+    #[error("{what} cannot be negative")]
+    Negative { what: &'static str },
+    #[error("TaskSpec: update-maxfailureratio cannot be less than 0 or bigger than 1")]
+    FailureRatio,
+    #[error("must specify only one service mode")]
+    SeveralModes,
+    #[error("TaskSpec: missing runtime")]
+    MissingRuntime,
+    #[error("ContainerSpec: {member} in HealthConfig cannot be less than 1ms")]
+    HealthDuration { member: &'static str },
+    #[error("ContainerSpec: Retries in HealthConfig cannot be negative")]
+    HealthRetries,
+    #[error("malformed {kind} reference")]
+    Reference { kind: &'static str },
+    #[error("malformed {kind} reference, no target provided")]
+    ReferenceTarget { kind: &'static str },
+    #[error("invalid CredentialSpec: {0}")]
+    CredentialSpec(String),
+    #[error("named generic resources cannot be reserved: ask for an amount of a kind")]
+    NamedResource,
+    #[error("a placement preference must be a spread")]
+    NotSpread,
+    #[error("ContainerSpec: a ready check is exactly one of a command, an HTTP request and a TCP port")]
+    ReadyProbe,
 }
 
 /// A node as the API shows it. `manager` is what its caller knows of it beyond the store.
@@ -200,6 +236,12 @@ fn description_to_api(description: &node::NodeDescription) -> api_node::NodeDesc
         resources: api_node::Resources {
             nano_cpus: description.resources.nano_cpus,
             memory_bytes: description.resources.memory_bytes,
+            generic_resources: description
+                .resources
+                .generic
+                .iter()
+                .flat_map(|(kind, stock)| task::stock_to_api(kind, stock))
+                .collect(),
         },
         engine: api_node::EngineDescription {
             engine_version: description.engine.version.clone(),
@@ -243,7 +285,21 @@ fn parse_word<T: std::str::FromStr>(member: &'static str, word: &str) -> Result<
 }
 
 fn word_error(member: &'static str, word: &str) -> ConvertError {
-    ConvertError::Word { member, word: word.chars().take(64).collect() }
+    ConvertError::Word { member, word: shortened(word) }
+}
+
+/// The start of somebody's word, to put into an answer.
+fn shortened(word: &str) -> String {
+    word.chars().take(64).collect()
+}
+
+fn optional_duration(what: &'static str, value: Option<i64>) -> Result<Option<Duration>, ConvertError> {
+    value.map(|value| duration(what, value)).transpose()
+}
+
+fn duration(what: &'static str, nanoseconds: i64) -> Result<Duration, ConvertError> {
+    let nanoseconds = u64::try_from(nanoseconds).map_err(|_| ConvertError::Negative { what })?;
+    Ok(Duration::from_nanos(nanoseconds))
 }
 
 fn tick(member: &'static str, value: i64) -> Result<u32, ConvertError> {
@@ -401,3 +457,7 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "convert/spec_test.rs"]
+mod spec_test;

@@ -121,6 +121,14 @@ id_type!(
     /// A cluster. Also the organization of every certificate in it.
     ClusterId
 );
+id_type!(
+    /// A service.
+    ServiceId
+);
+id_type!(
+    /// A task. Never moved and never used again: a replacement is a new task.
+    TaskId
+);
 
 #[cfg(test)]
 mod tests {

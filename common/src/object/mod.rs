@@ -3,14 +3,28 @@
 //! Docker's spelling of these is in `engine_api`, with the conversion both ways.
 
 pub mod cluster;
+pub mod container;
 pub mod id;
 pub mod node;
+pub mod placement;
+pub mod policy;
+pub mod ports;
+pub mod resources;
+pub mod service;
+pub mod task;
+pub mod task_state;
+pub mod template;
 pub mod version;
+mod words;
 
 pub use cluster::{Cluster, ClusterSpec, LivenessPreset};
-pub use id::{ClusterId, NodeId};
+pub use id::{ClusterId, NodeId, ServiceId, TaskId};
 pub use node::{Availability, Node, NodeDescription, NodeSpec, NodeState, Role};
+pub use service::{Service, ServiceMode, ServiceSpec, TaskSpec};
+pub use task::{Slot, Task, TaskStatus};
+pub use task_state::TaskState;
 pub use version::{Meta, Version};
+pub use words::UnknownWord;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +33,8 @@ use serde::{Deserialize, Serialize};
 pub enum ObjectKind {
     Cluster,
     Node,
+    Service,
+    Task,
 }
 
 impl std::fmt::Display for ObjectKind {
@@ -26,6 +42,8 @@ impl std::fmt::Display for ObjectKind {
         f.write_str(match self {
             ObjectKind::Cluster => "cluster",
             ObjectKind::Node => "node",
+            ObjectKind::Service => "service",
+            ObjectKind::Task => "task",
         })
     }
 }

@@ -1,11 +1,11 @@
 //! A machine of the cluster: what people want of it, what it says of itself, what managers see of it.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::resources::GenericStock;
+use super::words::words;
 use super::{Meta, NodeId};
 use crate::time::Timestamp;
 
@@ -124,6 +124,8 @@ pub struct Platform {
 pub struct Resources {
     pub nano_cpus: i64,
     pub memory_bytes: i64,
+    /// What else tasks may reserve here, by kind.
+    pub generic: BTreeMap<String, GenericStock>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,36 +142,6 @@ pub struct TlsInfo {
     pub trust_root_pem: String,
     pub issuer_subject: Vec<u8>,
     pub issuer_public_key: Vec<u8>,
-}
-
-/// A word that is not one of the allowed ones.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{word}' is not a {what}: use {allowed}")]
-pub struct UnknownWord {
-    pub what: &'static str,
-    pub word: String,
-    pub allowed: &'static str,
-}
-
-macro_rules! words {
-    ($type:ident, $what:literal, $allowed:literal, $($variant:ident = $word:literal),+) => {
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(match self { $(Self::$variant => $word),+ })
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = UnknownWord;
-
-            fn from_str(word: &str) -> Result<Self, UnknownWord> {
-                match word {
-                    $($word => Ok(Self::$variant),)+
-                    _ => Err(UnknownWord { what: $what, word: word.chars().take(64).collect(), allowed: $allowed }),
-                }
-            }
-        }
-    };
 }
 
 words!(Role, "role", "worker or manager", Worker = "worker", Manager = "manager");

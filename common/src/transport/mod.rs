@@ -47,6 +47,8 @@ pub enum StreamKind {
     Session = 6,
     /// A node asks for its next certificate.
     Renew = 7,
+    /// A manager asks a node for what its tasks wrote.
+    Logs = 8,
 }
 
 /// Which of the two connections to a peer carries a kind, so that bulk never delays a heartbeat.
@@ -57,7 +59,7 @@ pub enum Lane {
 }
 
 impl StreamKind {
-    pub const ALL: [StreamKind; 7] = [
+    pub const ALL: [StreamKind; 8] = [
         StreamKind::Join,
         StreamKind::Raft,
         StreamKind::RaftAppend,
@@ -65,6 +67,7 @@ impl StreamKind {
         StreamKind::Manager,
         StreamKind::Session,
         StreamKind::Renew,
+        StreamKind::Logs,
     ];
 
     pub fn from_byte(byte: u8) -> Option<Self> {
@@ -73,7 +76,7 @@ impl StreamKind {
 
     pub fn lane(self) -> Lane {
         match self {
-            StreamKind::RaftSnapshot => Lane::Bulk,
+            StreamKind::RaftSnapshot | StreamKind::Logs => Lane::Bulk,
             StreamKind::Join
             | StreamKind::Raft
             | StreamKind::RaftAppend
@@ -90,7 +93,11 @@ impl StreamKind {
             (StreamKind::Join, Some(_)) | (_, None) => false,
             (StreamKind::Session | StreamKind::Renew, Some(_)) => true,
             (
-                StreamKind::Raft | StreamKind::RaftAppend | StreamKind::RaftSnapshot | StreamKind::Manager,
+                StreamKind::Raft
+                | StreamKind::RaftAppend
+                | StreamKind::RaftSnapshot
+                | StreamKind::Manager
+                | StreamKind::Logs,
                 Some(role),
             ) => role == Role::Manager,
         }
@@ -102,7 +109,7 @@ impl StreamKind {
             StreamKind::Raft | StreamKind::RaftAppend => 3,
             StreamKind::Session => 2,
             StreamKind::Manager | StreamKind::Renew => 1,
-            StreamKind::Join | StreamKind::RaftSnapshot => 0,
+            StreamKind::Join | StreamKind::RaftSnapshot | StreamKind::Logs => 0,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::assignment::{AssignmentUpdate, TaskReport};
 use super::join::KnownManager;
 use crate::object::{LivenessPreset, NodeDescription, Role};
 
@@ -15,6 +16,10 @@ pub enum NodeMessage {
     Heartbeat,
     /// This node stops, or leaves for good, on purpose. It is not a failure.
     Goodbye,
+    /// What was seen of tasks, the newest of each. Kept and sent again until it is acknowledged.
+    Reports { number: u64, reports: Vec<TaskReport> },
+    /// An update did not fit what this node has: send everything again.
+    Resync,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -29,6 +34,10 @@ pub enum ManagerMessage {
     Removed,
     /// The goodbye was heard.
     Goodbye,
+    /// What this node should run.
+    Assignments(AssignmentUpdate),
+    /// Reports up to this number are in the store.
+    Reported { number: u64 },
 }
 
 /// A node's place in the cluster as the store has it.

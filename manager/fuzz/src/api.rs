@@ -9,10 +9,13 @@ pub mod fake;
 
 use std::sync::{Arc, LazyLock, Mutex};
 
-use common::object::{NodeState, Role};
-use fake::{FakeCluster, FakeHost, id_of};
+use common::object::{
+    NodeId, NodeState, Role, Service, ServiceId, ServiceSpec, Slot, Task, TaskId, TaskState,
+};
+use fake::{FakeCluster, FakeHost, NOW, id_of};
 use hyper::Request;
 use manager::api::Host;
+use manager::store::{Change, Write};
 use tokio::runtime::{Builder, Runtime};
 
 static RUNTIME: LazyLock<Mutex<Runtime>> =
@@ -45,8 +48,22 @@ pub fn run(data: &[u8]) {
 fn cluster() -> Arc<FakeCluster> {
     let cluster = FakeCluster::new();
     cluster.add(2, Role::Worker, "host-2", NodeState::Down);
+    let spec = ServiceSpec { name: "web".into(), ..ServiceSpec::default() };
+    let service = Service::new(ServiceId(id_of(3)), spec, NOW);
+    let mut task = Task::new(TaskId(id_of(4)), service.id, Slot::Number(1), 1, TaskState::Running);
+    task.node = Some(NodeId(id_of(2)));
+    let changes = vec![Change::Service(Write::Create(service)), Change::Task(Write::Create(task))];
+    cluster.apply(changes).expect("nothing against it");
     cluster
 }
+
+/// A spec with every member, and one as Docker's client sends it.
+pub fn spec_seeds() -> Vec<Vec<u8>> {
+    [EVERYTHING, SMALL].map(|spec| spec.as_bytes().to_vec()).into()
+}
+
+const EVERYTHING: &str = include_str!("../../../common/src/engine_api/convert/everything.json");
+const SMALL: &str = r#"{"Name":"other","Labels":{},"TaskTemplate":{"ContainerSpec":{"Image":"nginx:latest","Init":false,"DNSConfig":{}},"Resources":{"Limits":{},"Reservations":{}},"Placement":{},"ForceUpdate":0},"Mode":{"Replicated":{}},"EndpointSpec":{"Mode":"vip","Ports":[{"Protocol":"tcp","TargetPort":80,"PublishedPort":8080,"PublishMode":"ingress"}]}}"#;
 
 pub fn seeds() -> Vec<Vec<u8>> {
     let node = common::object::NodeId(id_of(1));
@@ -74,6 +91,20 @@ pub fn seeds() -> Vec<Vec<u8>> {
         "DELETE /nodes/host-2?force=true\n".into(),
         "GET /services?filters=%7B%22name%22%3A%5B%22a%22%5D%7D&status=true\n".into(),
         "GET /tasks\n".into(),
+        format!("POST /v1.41/services/create\n{SMALL}"),
+        format!("POST /services/create\n{EVERYTHING}"),
+        format!("POST /services/web/update?version=3&registryAuthFrom=previous-spec\n{SMALL}"),
+        format!("POST /services/web/update?version=3&rollback=previous\n{SMALL}"),
+        "GET /services/web?insertDefaults=true\n".into(),
+        "DELETE /services/web\n".into(),
+        "GET /services/web/logs?stdout=1&stderr=1&tail=5&since=1.5&until=2026-11-20T08:00:00Z&details=1&timestamps=1\n".into(),
+        format!("GET /tasks/{}/logs?stderr=1&follow=1\n", TaskId(id_of(4))),
+        r#"GET /tasks?filters={"_up-to-date":{"true":true},"service":["web"],"node":["host-1"],"desired-state":["running"],"runtime":["container"],"label":["a"]}"#.into(),
+        r#"GET /events?since=0&until=1795161600.5&filters={"type":["service"],"event":["create"],"scope":["swarm"],"service":["web"],"label":["a=b"]}"#.into(),
+        "GET /swarm/x/services/web/history\n".into(),
+        "GET /swarm/x/services/web/explain\n".into(),
+        "POST /swarm/x/services/web/rebalance\n".into(),
+        "GET /networks/host?scope=swarm\n".into(),
         "POST /secrets/create\n{}".into(),
         "GET /containers/json?all=1\n".into(),
     ]

@@ -189,6 +189,26 @@ impl Engine {
             .unwrap_or_else(|_| Err(EngineError::TooLate { what: path.into() }))
     }
 
+    /// An answer of the engine's that may go on for long; bounded in time until it begins.
+    pub async fn open(&self, path: &str) -> Result<Response<Incoming>, EngineError> {
+        let version = self.facts().await?.api_version;
+        let mut request = Request::new(empty_body());
+        let invalid = |error: hyper::http::uri::InvalidUri| EngineError::Exchange {
+            what: path.into(),
+            source: error.into(),
+        };
+        *request.uri_mut() = format!("/v{version}{path}").parse().map_err(invalid)?;
+        mark(request.headers_mut());
+        let asking = async {
+            let exchange =
+                |source: hyper::Error| EngineError::Exchange { what: path.into(), source: source.into() };
+            self.connect().await?.send_request(request).await.map_err(exchange)
+        };
+        tokio::time::timeout(ENGINE_DOCUMENT_TIME_MAX, asking)
+            .await
+            .unwrap_or_else(|_| Err(EngineError::TooLate { what: path.into() }))
+    }
+
     async fn ask(&self, path: &str) -> Result<Response<Incoming>, EngineError> {
         let mut request = Request::new(empty_body());
         *request.uri_mut() = path.parse().expect("our own paths are paths");

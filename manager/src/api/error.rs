@@ -76,7 +76,9 @@ impl From<ControlError> for ApiError {
         let message = Report(&error).to_string();
         match &error {
             ControlError::NotReady => Self::unavailable(message),
-            ControlError::Rejected(Rejection::Exists { .. }) => Self::conflict(message),
+            ControlError::Rejected(Rejection::Exists { .. } | Rejection::NameTaken { .. }) => {
+                Self::conflict(message)
+            }
             ControlError::Rejected(Rejection::Missing { .. }) => Self::not_found(message),
             ControlError::NoLeader
             | ControlError::Rejected(Rejection::Conflict { .. } | Rejection::Invalid { .. })
@@ -94,7 +96,20 @@ impl From<ConvertError> for ApiError {
             | ConvertError::Range { .. }
             | ConvertError::ExpiryTooShort
             | ConvertError::NegativeHeartbeat
-            | ConvertError::ClusterName => Self::invalid(message),
+            | ConvertError::ClusterName
+            | ConvertError::Unrecognized { .. }
+            | ConvertError::Negative { .. }
+            | ConvertError::FailureRatio
+            | ConvertError::SeveralModes
+            | ConvertError::MissingRuntime
+            | ConvertError::HealthDuration { .. }
+            | ConvertError::HealthRetries
+            | ConvertError::Reference { .. }
+            | ConvertError::ReferenceTarget { .. }
+            | ConvertError::CredentialSpec(_)
+            | ConvertError::NamedResource
+            | ConvertError::NotSpread
+            | ConvertError::ReadyProbe => Self::invalid(message),
             ConvertError::Unsupported { .. } => Self::not_implemented(message),
             ConvertError::RootCertificate { .. } => Self::internal(message),
         }

@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use common::engine_api::{ErrorBody, Object};
-use common::limits::{API_BODY_BYTES_MAX, API_BODY_TIME_MAX, API_SMALL_BODY_BYTES_MAX};
+use common::limits::{
+    API_BODY_BYTES_MAX, API_BODY_TIME_MAX, API_PASS_OVER_TIME_MAX, API_PIECES_WAITING_MAX,
+    API_SMALL_BODY_BYTES_MAX,
+};
 use futures_util::stream::{self, StreamExt};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::body::{Body as _, Frame};
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::error::ApiError;
 use super::target::Query;
@@ -29,6 +32,7 @@ const LIST_PIECE_ITEMS: usize = 64;
 /// A request for an object of the cluster.
 pub(super) struct Call {
     pub query: Query,
+    pub headers: HeaderMap,
     pub body: Body,
 }
 
@@ -60,6 +64,7 @@ async fn read_body(mut body: Body, large: &Semaphore) -> Result<Vec<u8>, ApiErro
         )
     };
     if body.size_hint().lower() > API_BODY_BYTES_MAX as u64 {
+        pass_over(&mut body).await;
         return Err(too_large());
     }
     let mut read = Vec::new();
@@ -69,6 +74,7 @@ async fn read_body(mut body: Body, large: &Semaphore) -> Result<Vec<u8>, ApiErro
             frame.map_err(|error| ApiError::invalid(format!("the request body broke off: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if read.len() + data.len() > API_BODY_BYTES_MAX {
+            pass_over(&mut body).await;
             return Err(too_large());
         }
         if slot.is_none() && read.len() + data.len() > API_SMALL_BODY_BYTES_MAX {
@@ -77,6 +83,12 @@ async fn read_body(mut body: Body, large: &Semaphore) -> Result<Vec<u8>, ApiErro
         read.extend_from_slice(&data);
     }
     Ok(read)
+}
+
+/// Reads on for a moment and keeps nothing: who is still sending when the answer comes would not hear it.
+async fn pass_over(body: &mut Body) {
+    let all = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _ = tokio::time::timeout(API_PASS_OVER_TIME_MAX, all).await; // what comes later is its sender's matter
 }
 
 pub(super) fn empty_body() -> Body {
@@ -94,6 +106,25 @@ pub(super) fn done() -> Response<Body> {
 
 pub(super) fn json<T: Serialize>(value: &T) -> Answer {
     json_with_status(StatusCode::OK, value)
+}
+
+/// 201 with what was made.
+pub(super) fn created<T: Serialize>(value: &T) -> Answer {
+    json_with_status(StatusCode::CREATED, value)
+}
+
+/// A part of an endless answer. An error cuts the answer short, so that nobody takes it for its end.
+pub(super) type Piece = Result<Bytes, BoxError>;
+
+/// An answer that goes on for as long as pieces come. The sender is closed when the client has gone.
+pub(super) fn endless(content_type: &'static str) -> (mpsc::Sender<Piece>, Response<Body>) {
+    let (sender, mut pieces) = mpsc::channel::<Piece>(API_PIECES_WAITING_MAX);
+    let body = stream::poll_fn(move |context| {
+        pieces.poll_recv(context).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+    });
+    let mut response = Response::new(BodyExt::boxed(StreamBody::new(body)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    (sender, response)
 }
 
 fn json_with_status<T: Serialize>(status: StatusCode, value: &T) -> Answer {

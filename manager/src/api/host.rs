@@ -9,11 +9,13 @@ use common::engine_api::system::{GossipMember, RaftStatus};
 use common::object::cluster::{Authority, Secret};
 use common::object::{Availability, ClusterSpec, NodeId, Role, Version};
 use common::time::Timestamp;
+use common::transport::Stream;
 use common::wire::join::KnownManager;
+use common::wire::logs::LogRequest;
 use futures_util::future::BoxFuture;
 
 use super::error::{ApiError, MANAGER_NOT_READY, NO_LEADER};
-use crate::store::{Change, Rejection, Tables};
+use crate::store::{Change, Rejection, Store, Tables};
 
 /// This node, in a cluster or not.
 ///
@@ -65,6 +67,12 @@ pub trait Control: Send + Sync + 'static {
 
     /// The time to put into objects.
     fn now(&self) -> Timestamp;
+
+    /// The state on this manager, to follow what changes in it. Never waits.
+    fn store(&self) -> &Store;
+
+    /// Asks a node for what its tasks wrote: `LogMessage`s follow on the stream. Bounded in time.
+    fn open_logs(&self, node: NodeId, request: LogRequest) -> BoxFuture<'_, Result<Stream, LogsError>>;
 
     /// A fresh join token for the cluster of this authority.
     fn new_join_token(&self, authority: &Authority) -> Result<Secret, ControlError>;
@@ -130,6 +138,14 @@ pub enum Fault {
     /// No packet leaves or enters.
     Cut,
     Heal,
+}
+
+/// Why a node does not say what its tasks wrote.
+#[derive(Debug, thiserror::Error)]
+#[error("ask node {node} for logs: {reason}")]
+pub struct LogsError {
+    pub node: NodeId,
+    pub reason: String,
 }
 
 /// Why the cluster could not be read or written.

@@ -1,6 +1,6 @@
 //! Kinds of object that this version does not hold yet: their lists are empty, and nothing can be added.
 //!
-//! The lists are needed now: `docker node ps` asks for tasks, and programs that watch a cluster for all of them.
+//! The lists are needed now: Docker's client looks secrets and configs up before it makes a service.
 
 use super::error::ApiError;
 use super::exchange::{self, Answer, Call};
@@ -16,13 +16,7 @@ pub(super) struct Kind {
     filter_keys: &'static [&'static str],
 }
 
-pub(super) const KINDS: [Kind; 4] = [
-    Kind { path: "services", name: "service", filter_keys: &["id", "label", "mode", "name", "runtime"] },
-    Kind {
-        path: "tasks",
-        name: "task",
-        filter_keys: &["_up-to-date", "desired-state", "id", "label", "name", "node", "runtime", "service"],
-    },
+pub(super) const KINDS: [Kind; 2] = [
     Kind { path: "secrets", name: "secret", filter_keys: &["id", "label", "name", "names"] },
     Kind { path: "configs", name: "config", filter_keys: &["id", "label", "name", "names"] },
 ];

@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use common::engine_api::convert::{node_spec_from_api, node_to_api};
 use common::engine_api::node::{ManagerStatus, Node as ApiNode, NodeSpec as ApiNodeSpec};
-use common::limits::API_CONFLICT_ATTEMPTS_MAX;
-use common::object::{Node, NodeId, ObjectKind};
+use common::object::{Node, NodeId};
 
+use super::change::change;
 use super::error::ApiError;
 use super::exchange::{self, Answer, Call};
 use super::filter::Filters;
-use super::host::{Control, ControlError};
+use super::host::Control;
+use super::lookup;
 use super::route::Edge;
 use super::rules;
-use super::target::shortened;
 use super::view::{View, control};
-use crate::store::{Change, Rejection, Tables};
+use crate::store::Tables;
 
 const FILTER_KEYS: [&str; 6] = ["id", "label", "node.label", "membership", "name", "role"];
 
@@ -44,9 +44,10 @@ pub(super) async fn update(edge: &Edge, call: &mut Call, name: &str) -> Answer {
     change(&*control, |tables| {
         let node = find(tables, name)?;
         let reachable = reachable(tables, &*control);
-        rules::update_node(tables, &node, read_at, spec.clone(), &reachable)
+        Ok((rules::update_node(tables, &node, read_at, spec.clone(), &reachable)?, ()))
     })
-    .await
+    .await?;
+    Ok(exchange::done())
 }
 
 pub(super) async fn remove(edge: &Edge, call: &Call, name: &str) -> Answer {
@@ -54,52 +55,16 @@ pub(super) async fn remove(edge: &Edge, call: &Call, name: &str) -> Answer {
     let control = control(&*edge.host)?;
     change(&*control, |tables| {
         let node = find(tables, name)?;
-        rules::remove_node(tables, &node, force, control.now())
+        Ok((rules::remove_node(tables, &node, force, control.now())?, ()))
     })
-    .await
-}
-
-/// Reads, asks `decide` and proposes; again when something moved in between. Whatever the client has a version
-/// of is compared by `decide` with what was just read, so only moves of other objects are tried again.
-async fn change(control: &dyn Control, decide: impl Fn(&Tables) -> Result<Vec<Change>, ApiError>) -> Answer {
-    let mut attempts = 1;
-    loop {
-        let changes = decide(&control.read().await?)?;
-        match control.propose(changes).await {
-            Ok(_) => return Ok(exchange::done()),
-            Err(ControlError::Rejected(Rejection::Conflict { .. }))
-                if attempts < API_CONFLICT_ATTEMPTS_MAX =>
-            {
-                attempts += 1;
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
+    .await?;
+    Ok(exchange::done())
 }
 
 /// By full id, else by host name or given name, else by the start of the id.
-fn find(tables: &Tables, text: &str) -> Result<Arc<Node>, ApiError> {
-    if let Ok(id) = text.parse::<NodeId>()
-        && let Some(node) = tables.nodes.get(id)
-    {
-        return Ok(node.clone());
-    }
+pub(super) fn find(tables: &Tables, text: &str) -> Result<Arc<Node>, ApiError> {
     let named = |node: &&Arc<Node>| hostname(node) == text || node.spec.name == text;
-    let mut found: Vec<&Arc<Node>> =
-        if text.is_empty() { Vec::new() } else { tables.nodes.iter().filter(named).collect() };
-    if found.is_empty() && !text.is_empty() {
-        found = tables.nodes.iter().filter(|node| node.id.to_string().starts_with(text)).collect();
-    }
-    let kind = ObjectKind::Node;
-    match found.as_slice() {
-        [node] => Ok((*node).clone()),
-        [] => Err(ApiError::not_found(format!("{kind} {} not found", shortened(text)))),
-        several => Err(ApiError::invalid(format!(
-            "{kind} {} is ambiguous ({} matches found)",
-            shortened(text),
-            several.len()
-        ))),
-    }
+    lookup::find(&tables.nodes, text, || tables.nodes.iter().filter(named).cloned().collect())
 }
 
 fn hostname(node: &Node) -> &str {

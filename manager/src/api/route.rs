@@ -1,7 +1,7 @@
 //! Which path is whose, and what every answer carries.
 //!
 //! The first segment decides: the cluster's own words are answered here, and never reach the engine; all the
-//! rest is the engine's.
+//! rest is the engine's. Two things are both's: events, which are merged, and networks, of which services know some.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use common::limits::{API_LARGE_BODIES_MAX, API_REQUEST_TIME_MAX};
 use common::report::Report;
 use common::shutdown::Tasks;
 use hyper::header::{HeaderValue, SERVER};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
@@ -20,7 +20,7 @@ use super::host::{Fault, Host};
 use super::lists::KINDS;
 use super::serve::Slot;
 use super::target::Target;
-use super::{extras, lists, nodes, swarm, system};
+use super::{events, explain, extras, lists, logs, networks, nodes, services, swarm, system, tasks};
 
 /// What all connections share.
 pub(super) struct Edge {
@@ -61,19 +61,29 @@ impl Edge {
         }
         let target = Target::parse(request.uri())?;
         let first = target.segments[0].as_str();
-        let ours = matches!(first, "_ping" | "info" | "nodes" | "swarm" | "version")
+        let ours = matches!(first, "_ping" | "info" | "nodes" | "services" | "swarm" | "tasks" | "version")
             || KINDS.iter().any(|kind| kind.path == first);
-        slot.endless.set(!ours);
+        // Somebody may well look at the first page of a log for an hour.
+        let is_log = matches!(target.segments.as_slice(), [_, _, last] if last == "logs");
+        slot.endless.set(!ours || is_log);
         if ours {
-            self.ours(target, request).await
-        } else {
-            self.engine.hand_on(&target, request, slot).await
+            return self.ours(target, request).await;
+        }
+        let get = request.method() == Method::GET;
+        match target.segments.as_slice() {
+            [events] if get && events == "events" && self.host.manager().is_some() => {
+                events::stream(self, &target).await
+            }
+            [networks, name] if get && networks == "networks" && networks::is_ours(self, &target.query) => {
+                networks::inspect(name)
+            }
+            _ => self.engine.hand_on(&target, request, slot).await,
         }
     }
 
     async fn ours(&self, target: Target, request: Request<Body>) -> Answer {
         let (head, body) = request.into_parts();
-        let mut call = Call { query: target.query, body };
+        let mut call = Call { query: target.query, headers: head.headers, body };
         let path: Vec<&str> = target.segments.iter().map(String::as_str).collect();
         match (head.method.as_str(), path.as_slice()) {
             // Making, joining and leaving a cluster go on when nobody waits, and keep their own time.
@@ -104,6 +114,18 @@ impl Edge {
             ("GET", ["swarm", "x", "gossip"]) => extras::gossip(self),
             ("POST", ["swarm", "x", "lab", "cut"]) => extras::fault(self, Fault::Cut),
             ("POST", ["swarm", "x", "lab", "heal"]) => extras::fault(self, Fault::Heal),
+            ("GET", ["swarm", "x", "services", name, "history"]) => services::history(self, call, name).await,
+            ("GET", ["swarm", "x", "services", name, "explain"]) => explain::explain(self, call, name).await,
+            ("POST", ["swarm", "x", "services", name, "rebalance"]) => services::rebalance(self, name).await,
+            ("GET", ["services"]) => services::list(self, call).await,
+            ("POST", ["services", "create"]) => services::create(self, call).await,
+            ("GET", ["services", name]) => services::inspect(self, call, name).await,
+            ("DELETE", ["services", name]) => services::remove(self, name).await,
+            ("POST", ["services", name, "update"]) => services::update(self, call, name).await,
+            ("GET", ["services", name, "logs"]) => logs::of_service(self, call, name).await,
+            ("GET", ["tasks"]) => tasks::list(self, call).await,
+            ("GET", ["tasks", name]) => tasks::inspect(self, call, name).await,
+            ("GET", ["tasks", name, "logs"]) => logs::of_task(self, call, name).await,
             ("GET", ["nodes"]) => nodes::list(self, call).await,
             ("GET", ["nodes", name]) => nodes::inspect(self, call, name).await,
             ("DELETE", ["nodes", name]) => nodes::remove(self, call, name).await,
@@ -113,9 +135,9 @@ impl Edge {
                 match (kind, method, rest) {
                     (Some(kind), "GET", []) => lists::list(self, call, kind).await,
                     (Some(kind), "POST", ["create"]) => lists::create(kind),
-                    (Some(kind), "GET" | "DELETE", [name])
-                    | (Some(kind), "GET", [name, "logs"])
-                    | (Some(kind), "POST", [name, "update"]) => lists::missing(self, call, kind, name).await,
+                    (Some(kind), "GET" | "DELETE", [name]) | (Some(kind), "POST", [name, "update"]) => {
+                        lists::missing(self, call, kind, name).await
+                    }
                     _ => Err(ApiError::not_found(PAGE_NOT_FOUND)),
                 }
             }

@@ -16,6 +16,7 @@ use tracing::{debug, info};
 
 use super::steps::Steps;
 use super::term::Term;
+use crate::dispatch::follow::follow;
 use crate::dispatch::session::Lead;
 use crate::dispatch::{SessionEvent, Sessions};
 use crate::forward::Forward;
@@ -67,7 +68,6 @@ impl Control {
     /// One lead, from the first applied entry to its loss.
     async fn lead(&mut self, term: u64) {
         let tasks = self.tasks.clone();
-        let clock = self.forward.clock.clone();
         if let Err(error) = self.forward.catch_up().await {
             // Without a majority there is nothing to lead yet.
             debug!(term, %error, "lead not begun");
@@ -82,12 +82,13 @@ impl Control {
             Pace::of(store.snapshot().cluster().map(|cluster| cluster.spec.liveness).unwrap_or_default());
         let until = CancellationToken::new();
         let mine = Lead::Mine { heartbeat_period: pace.heartbeat_period, until: until.clone() };
-        let mut version = store.feed().reached();
         let mut changes = self.gossip.subscribe();
         let mut leadership = self.forward.raft.watch();
         let mut state =
             Term::new(self.forward.clone(), self.gossip.clone(), self.sessions.clone(), pace.patience);
         let mut steps = Steps::new(self.forward.clone(), self.tasks.child());
+        let beside = self.tasks.child();
+        beside.spawn_until_stopped(follow(store.clone(), self.sessions.clone()));
         self.sessions.set_lead(mine);
         let _ = self.gossip.announce_leader(term).await; // gossip may have stopped before us
         loop {
@@ -99,10 +100,7 @@ impl Control {
             if failed {
                 debug!(term, "a decision could not be written; deciding again");
             }
-            let wait = state
-                .wake
-                .next_at(clock.monotonic())
-                .map_or(FULL_PASS_PERIOD, |at| at.since(clock.monotonic()));
+            let wait = state.next_in().unwrap_or(FULL_PASS_PERIOD).min(FULL_PASS_PERIOD);
             let wait = if failed { wait.max(CONTROL_RETRY) } else { wait };
             tokio::select! {
                 _ = leadership.changed() => {}
@@ -114,7 +112,7 @@ impl Control {
                     Some(news) => state.gossip(news),
                     None => break,
                 },
-                fed = store.feed().after(version) => version = state.stored(fed),
+                fed = state.fed() => state.stored(fed),
                 outcome = steps.finished() => state.step_finished(outcome),
                 () = pause(wait) => {}
                 () = tasks.stopping() => break,
@@ -125,6 +123,7 @@ impl Control {
             }
         }
         steps.stop().await;
+        beside.stop().await;
         info!(term, "not leading any more");
     }
 }

@@ -4,15 +4,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use common::gossip::{Event, Gossip, MemberState, News};
 use common::limits::{FULL_PASS_PERIOD, PROPOSAL_CHANGES_MAX, ROLES_LOOK_AGAIN};
 use common::object::{NodeId, Version};
 use common::report::Report;
 use common::time::Monotonic;
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tracing::{debug, info};
 
+use super::services::Services;
 use super::steps::Steps;
 use super::wake::Wake;
 use crate::decide::liveness::{self, Heard, Patience};
@@ -20,7 +23,7 @@ use crate::decide::nodes::{Described, NodesView, decide_nodes};
 use crate::decide::roles::{Group, Member, RoleDecision, decide_roles};
 use crate::dispatch::{SessionEvent, Sessions};
 use crate::forward::Forward;
-use crate::store::{Change, Changed, FeedError};
+use crate::store::{Change, Changed, FeedError, Tables};
 
 pub struct Term {
     pub wake: Wake,
@@ -37,12 +40,18 @@ pub struct Term {
     /// Said goodbye over its session, which is faster than gossip.
     goodbyes: BTreeSet<NodeId>,
     waiting: Vec<String>,
+    services: Services,
+    /// Every change up to this version was taken note of.
+    noted: Version,
 }
 
 impl Term {
     pub fn new(forward: Forward, gossip: Gossip, sessions: Sessions, patience: Patience) -> Self {
         let leading_since = forward.clock.monotonic();
+        let tables = forward.store.snapshot();
         Self {
+            services: Services::new(forward.clone(), sessions.clone(), &tables),
+            noted: tables.version,
             wake: Wake::default(),
             forward,
             gossip,
@@ -78,6 +87,7 @@ impl Term {
                 self.goodbyes.insert(node);
                 self.wake.node(node);
             }
+            SessionEvent::Reports { from, number, reports } => self.services.reports(from, number, reports),
         }
     }
 
@@ -99,35 +109,57 @@ impl Term {
         }
     }
 
-    /// Notes what was written, by whomever; answers the version to go on from.
-    pub fn stored(&mut self, fed: Result<(Vec<Changed>, Version), FeedError>) -> Version {
+    /// Waits for changes in the store that were not taken note of yet.
+    pub async fn fed(&self) -> Result<(Vec<Changed>, Version), FeedError> {
+        self.forward.store.feed().after(self.noted).await
+    }
+
+    /// Takes note of what was written, by whomever.
+    pub fn stored(&mut self, fed: Result<(Vec<Changed>, Version), FeedError>) {
         match fed {
             Ok((changes, version)) => {
-                for change in changes {
-                    match change {
-                        Changed::Node { before, after } => {
-                            let Some(node) = after.as_ref().or(before.as_ref()) else { continue };
-                            self.sessions.nudge(node.id);
-                            let place = |node: &std::sync::Arc<common::object::Node>| {
-                                (node.spec.role, node.role, node.manager.clone())
-                            };
-                            if before.as_ref().map(place) != after.as_ref().map(place) {
-                                self.wake.roles();
-                                self.sessions.nudge_all();
-                            }
-                            if before.is_none() {
-                                self.wake.node(node.id);
-                            }
-                        }
-                        Changed::Cluster { .. } => {}
-                    }
-                }
-                version
+                self.noted = version;
+                changes.iter().for_each(|change| self.changed(change));
             }
-            Err(FeedError::Behind { resume_at }) => {
+            Err(FeedError::Behind { .. }) => {
+                let tables = self.forward.store.snapshot();
+                self.noted = tables.version;
+                self.services.missed(&tables);
                 self.look_at_all();
-                self.sessions.nudge_all();
-                resume_at
+            }
+        }
+    }
+
+    fn changed(&mut self, change: &Changed) {
+        self.services.noted(change);
+        match change {
+            Changed::Node { before, after } => {
+                let Some(node) = after.as_ref().or(before.as_ref()) else { return };
+                let place = |node: &std::sync::Arc<common::object::Node>| {
+                    (node.spec.role, node.role, node.manager.clone())
+                };
+                if before.as_ref().map(place) != after.as_ref().map(place) {
+                    self.wake.roles();
+                }
+                if before.is_none() {
+                    self.wake.node(node.id);
+                }
+            }
+            Changed::Cluster { .. } | Changed::Service { .. } | Changed::Task { .. } => {}
+        }
+    }
+
+    /// The tables, with every change up to them taken note of.
+    fn tables(&mut self) -> Tables {
+        loop {
+            let tables = self.forward.store.snapshot();
+            if tables.version <= self.noted {
+                return tables;
+            }
+            match self.fed().now_or_never() {
+                Some(fed) => self.stored(fed),
+                // What has just been applied reaches the feed a moment later.
+                None => self.noted = self.noted.max(self.forward.store.feed().reached()),
             }
         }
     }
@@ -145,15 +177,25 @@ impl Term {
         let now = self.forward.clock.monotonic();
         if now >= self.next_full_pass {
             self.next_full_pass = now.plus(FULL_PASS_PERIOD);
+            self.services.look_at_all();
             self.look_at_all();
         }
         let work = self.wake.take(now);
-        let failed = !work.nodes.is_empty() && self.nodes(&work.nodes, now).await;
+        let mut failed = !work.nodes.is_empty() && self.nodes(&work.nodes, now).await;
         // While a step is under way nothing is begun: its end asks again.
         if work.roles && !steps.is_running() {
             self.roles(steps);
         }
+        let tables = self.tables();
+        failed |= self.services.pass(&tables).await;
         failed
+    }
+
+    /// How long until something is due; none while only events can bring it.
+    pub fn next_in(&self) -> Option<Duration> {
+        let now = self.forward.clock.monotonic();
+        let wake = self.wake.next_at(now).map(|at| at.since(now));
+        wake.into_iter().chain(self.services.next_in()).min()
     }
 
     fn look_at_all(&mut self) {

@@ -5,7 +5,7 @@
 //! control loop as events.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use common::limits::{FRAME_BYTES_MAX, SESSION_EVENTS_MAX, SESSION_HELLO_WAIT, SE
 use common::object::{Node, NodeDescription, NodeId};
 use common::time::{Clock, Monotonic};
 use common::transport::Stream;
+use common::wire::assignment::TaskReport;
 use common::wire::frame::{FrameError, expect_message, read_message, write_message};
 use common::wire::join::KnownManager;
 use common::wire::session::{ManagerMessage, Membership, NodeMessage};
@@ -20,6 +21,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use super::assignments::Told;
 use crate::store::{Store, Tables};
 
 /// What sessions tell the control loop.
@@ -34,6 +36,19 @@ pub enum SessionEvent {
     },
     /// The node stops or leaves on purpose.
     Goodbye(NodeId),
+    /// What the node has seen of its tasks; to be acknowledged with `Sessions::reported` once it is written.
+    Reports {
+        from: Reporter,
+        number: u64,
+        reports: Vec<TaskReport>,
+    },
+}
+
+/// A node in one session of it: an answer to an earlier one must not reach a later one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reporter {
+    pub node: NodeId,
+    session: u64,
 }
 
 /// Whether this manager holds sessions now.
@@ -62,8 +77,18 @@ struct Open {
     /// Tells this session from an earlier or later one of the same node.
     number: u64,
     heard_at: Monotonic,
-    nudge: Arc<Notify>,
+    calls: Arc<Calls>,
     replaced: CancellationToken,
+}
+
+/// What others ask of the writing side of a session.
+#[derive(Default)]
+struct Calls {
+    nudge: Notify,
+    /// Reports up to this number are written.
+    reported: AtomicU64,
+    /// The node has lost the thread of its assignments.
+    resync: AtomicBool,
 }
 
 impl Sessions {
@@ -90,14 +115,23 @@ impl Sessions {
     /// Has a session look at the store again: something about its node has changed.
     pub fn nudge(&self, node: NodeId) {
         if let Some(open) = self.open.lock().expect("no holder panics").get(&node) {
-            open.nudge.notify_one();
+            open.calls.nudge.notify_one();
         }
     }
 
-    /// Has every session look again: the list of managers has changed.
+    /// Has every session look again: something that all are told has changed.
     pub fn nudge_all(&self) {
         for open in self.open.lock().expect("no holder panics").values() {
-            open.nudge.notify_one();
+            open.calls.nudge.notify_one();
+        }
+    }
+
+    /// Tells a node that its reports up to `number` are in the store.
+    pub fn reported(&self, to: Reporter, number: u64) {
+        let open = self.open.lock().expect("no holder panics");
+        if let Some(open) = open.get(&to.node).filter(|open| open.number == to.session) {
+            open.calls.reported.fetch_max(number, Ordering::Relaxed);
+            open.calls.nudge.notify_one();
         }
     }
 
@@ -112,9 +146,10 @@ impl Sessions {
             }
         };
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-        let (nudge, replaced) = self.enter(node, number);
+        let (calls, replaced) = self.enter(node, number);
+        let reporter = Reporter { node, session: number };
         let result = tokio::select! {
-            result = self.converse(node, &mut stream, heartbeat_period, &nudge) => result,
+            result = self.converse(reporter, &mut stream, heartbeat_period, &calls) => result,
             () = replaced.cancelled() => Ok(()),
             () = until.cancelled() => {
                 let leader = match &*self.lead.borrow() {
@@ -132,16 +167,17 @@ impl Sessions {
 
     async fn converse(
         &self,
-        node: NodeId,
+        from: Reporter,
         stream: &mut Stream,
         heartbeat_period: Duration,
-        nudge: &Notify,
+        calls: &Calls,
     ) -> Result<(), FrameError> {
+        let node = from.node;
         let hello =
             tokio::time::timeout(SESSION_HELLO_WAIT, expect_message(&mut stream.recv, FRAME_BYTES_MAX));
         let hello: NodeMessage = hello.await.map_err(|_| FrameError::Ended)??;
         let NodeMessage::Describe { description, addr } = hello else { return Err(FrameError::Ended) };
-        let Some(mut told) = membership(&self.store.snapshot(), node) else {
+        let Some(told) = membership(&self.store.snapshot(), node) else {
             info!(node.id = %node, "session refused: the node was removed");
             return send(stream, &ManagerMessage::Removed).await;
         };
@@ -151,37 +187,8 @@ impl Sessions {
         self.tell(SessionEvent::Opened(node)).await;
         // Reading a frame is not safe to cancel, so it runs beside the rest and not inside a select.
         let Stream { send: writer, recv: reader } = stream;
-        let reading = async {
-            while let Some(message) = read_message::<NodeMessage>(reader, FRAME_BYTES_MAX).await? {
-                if let Some(open) = self.open.lock().expect("no holder panics").get_mut(&node) {
-                    open.heard_at = self.clock.monotonic();
-                }
-                match message {
-                    NodeMessage::Heartbeat => {}
-                    NodeMessage::Describe { description, addr } => {
-                        self.tell(SessionEvent::Described { node, description, addr }).await;
-                    }
-                    NodeMessage::Goodbye => {
-                        self.tell(SessionEvent::Goodbye(node)).await;
-                        return Ok(());
-                    }
-                }
-            }
-            Ok(())
-        };
-        let writing = async {
-            loop {
-                nudge.notified().await;
-                match membership(&self.store.snapshot(), node) {
-                    None => return send_to(writer, &ManagerMessage::Removed).await,
-                    Some(now) if now != told => {
-                        told = now;
-                        send_to(writer, &ManagerMessage::Membership(told.clone())).await?;
-                    }
-                    Some(_) => {}
-                }
-            }
-        };
+        let reading = self.read(from, reader, calls);
+        let writing = self.write(node, writer, calls, told);
         let (ended, said_goodbye) = tokio::select! {
             result = reading => (result, true),
             result = writing => (result, false),
@@ -192,14 +199,84 @@ impl Sessions {
         ended
     }
 
-    fn enter(&self, node: NodeId, number: u64) -> (Arc<Notify>, CancellationToken) {
+    /// Takes in what the node says, until its goodbye or the end of the stream.
+    async fn read(
+        &self,
+        from: Reporter,
+        reader: &mut (impl tokio::io::AsyncRead + Unpin),
+        calls: &Calls,
+    ) -> Result<(), FrameError> {
+        let node = from.node;
+        while let Some(message) = read_message::<NodeMessage>(reader, FRAME_BYTES_MAX).await? {
+            if let Some(open) = self.open.lock().expect("no holder panics").get_mut(&node) {
+                open.heard_at = self.clock.monotonic();
+            }
+            match message {
+                NodeMessage::Heartbeat => {}
+                NodeMessage::Describe { description, addr } => {
+                    self.tell(SessionEvent::Described { node, description, addr }).await;
+                }
+                NodeMessage::Reports { number, reports } => {
+                    self.tell(SessionEvent::Reports { from, number, reports }).await;
+                }
+                NodeMessage::Resync => {
+                    calls.resync.store(true, Ordering::Relaxed);
+                    calls.nudge.notify_one();
+                }
+                NodeMessage::Goodbye => {
+                    self.tell(SessionEvent::Goodbye(node)).await;
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the node what has changed for it, from its place in the cluster to its tasks, as often as it is nudged.
+    async fn write(
+        &self,
+        node: NodeId,
+        writer: &mut (impl tokio::io::AsyncWrite + Unpin),
+        calls: &Calls,
+        mut place: Membership,
+    ) -> Result<(), FrameError> {
+        let mut told = Told::default();
+        let mut reported = 0;
+        loop {
+            let tables = self.store.snapshot();
+            match membership(&tables, node) {
+                None => return send_to(writer, &ManagerMessage::Removed).await,
+                Some(now) if now != place => {
+                    place = now;
+                    send_to(writer, &ManagerMessage::Membership(place.clone())).await?;
+                }
+                Some(_) => {}
+            }
+            let updates = if calls.resync.swap(false, Ordering::Relaxed) {
+                told.everything(&tables, node)
+            } else {
+                told.update(&tables, node)
+            };
+            for update in updates {
+                send_to(writer, &ManagerMessage::Assignments(update)).await?;
+            }
+            let written = calls.reported.load(Ordering::Relaxed);
+            if written > reported {
+                reported = written;
+                send_to(writer, &ManagerMessage::Reported { number: written }).await?;
+            }
+            calls.nudge.notified().await;
+        }
+    }
+
+    fn enter(&self, node: NodeId, number: u64) -> (Arc<Calls>, CancellationToken) {
         let open = Open {
             number,
             heard_at: self.clock.monotonic(),
-            nudge: Arc::new(Notify::new()),
+            calls: Arc::default(),
             replaced: CancellationToken::new(),
         };
-        let handles = (open.nudge.clone(), open.replaced.clone());
+        let handles = (open.calls.clone(), open.replaced.clone());
         let earlier = self.open.lock().expect("no holder panics").insert(node, open);
         if let Some(earlier) = earlier {
             earlier.replaced.cancel();

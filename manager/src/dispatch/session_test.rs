@@ -48,6 +48,8 @@ async fn a_node_is_welcomed_heard_and_told_of_changes() {
             panic!("the place comes second")
         };
         assert_eq!((told.role, told.raft_id), (Role::Worker, None));
+        let ManagerMessage::Assignments(nothing) = hear(&mut near).await else { panic!("then its tasks") };
+        assert_eq!((nothing.applies_to, nothing.more, nothing.tasks.len()), (0, false, 0));
         assert!(matches!(events.recv().await, Some(SessionEvent::Described { .. })));
         assert!(matches!(events.recv().await, Some(SessionEvent::Opened(node)) if node == me));
         assert!(sessions.heard_at(me).is_some());
@@ -59,6 +61,16 @@ async fn a_node_is_welcomed_heard_and_told_of_changes() {
         sessions.nudge(me);
         let ManagerMessage::Membership(told) = hear(&mut near).await else { panic!("the new place comes") };
         assert_eq!(told.role, Role::Manager);
+
+        write_message(&mut near.send, &NodeMessage::Reports { number: 3, reports: vec![] }).await.unwrap();
+        let Some(SessionEvent::Reports { from, number: 3, .. }) = events.recv().await else {
+            panic!("the reports come")
+        };
+        sessions.reported(from, 3);
+        assert!(matches!(hear(&mut near).await, ManagerMessage::Reported { number: 3 }));
+        write_message(&mut near.send, &NodeMessage::Resync).await.unwrap();
+        let ManagerMessage::Assignments(again) = hear(&mut near).await else { panic!("from the beginning") };
+        assert_eq!(again.applies_to, 0);
 
         write_message(&mut near.send, &NodeMessage::Goodbye).await.unwrap();
         assert!(matches!(hear(&mut near).await, ManagerMessage::Goodbye));
@@ -80,9 +92,11 @@ async fn a_later_session_replaces_an_earlier_one_and_the_end_of_the_lead_ends_al
         write_message(&mut first.send, &hello()).await.unwrap();
         assert!(matches!(hear(&mut first).await, ManagerMessage::Welcome { .. }));
         assert!(matches!(hear(&mut first).await, ManagerMessage::Membership(_)));
+        assert!(matches!(hear(&mut first).await, ManagerMessage::Assignments(_)));
         write_message(&mut second.send, &hello()).await.unwrap();
         assert!(matches!(hear(&mut second).await, ManagerMessage::Welcome { .. }));
         assert!(matches!(hear(&mut second).await, ManagerMessage::Membership(_)));
+        assert!(matches!(hear(&mut second).await, ManagerMessage::Assignments(_)));
         assert!(read_message::<ManagerMessage>(&mut first.recv, 1024).await.unwrap().is_none(), "replaced");
         assert!(sessions.heard_at(me).is_some(), "the later one stands");
         let leader = KnownManager { node: NodeId(9), addr: "10.0.0.9:2377".into() };

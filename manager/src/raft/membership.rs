@@ -182,8 +182,9 @@ impl Shared {
                 ChangeMembershipError::LearnerNotFound(missing) => {
                     ChangeError::Unknown { raft_id: missing.node_id }
                 }
-                ChangeMembershipError::EmptyMembership(_)
-                | ChangeMembershipError::UnsupportedMembershipTransition(_)
+                // What `status` counts may lag behind: whoever leads alone is the last one.
+                ChangeMembershipError::EmptyMembership(_) => ChangeError::LastVoter { raft_id: self.raft_id },
+                ChangeMembershipError::UnsupportedMembershipTransition(_)
                 | ChangeMembershipError::UncommittedLeaderLog(_)
                 | ChangeMembershipError::NodeMetadataChanged(_) => ChangeError::Refused(error.to_string()),
             },

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use common::limits::PROPOSAL_CHANGES_MAX;
-use common::object::Version;
+use common::object::{ObjectKind, Service, Version};
 use common::time::Timestamp;
 
 use super::change::{Change, Proposal, Rejection, Write};
@@ -45,6 +45,8 @@ fn applied_before(tables: &Tables, proposal: &Proposal) -> Option<Version> {
     match proposal.changes.first()? {
         Change::Cluster(write) => mark(&tables.clusters, write, proposal.id),
         Change::Node(write) => mark(&tables.nodes, write, proposal.id),
+        Change::Service(write) => mark(&tables.services, write, proposal.id),
+        Change::Task(write) => mark(&tables.tasks, write, proposal.id),
     }
 }
 
@@ -62,8 +64,29 @@ fn apply_all(tables: &mut Tables, version: Version, proposal: &Proposal) -> Resu
         .changes
         .iter()
         .map(|change| match change {
-            Change::Cluster(write) => write_one(&mut tables.clusters, write, &mark).map(Changed::cluster),
-            Change::Node(write) => write_one(&mut tables.nodes, write, &mark).map(Changed::node),
+            Change::Cluster(write) => {
+                let (id, before, after) = write_one(&tables.clusters, write, &mark)?;
+                tables.clusters.set(id, after.clone());
+                Ok(Changed::Cluster { before, after })
+            }
+            Change::Node(write) => {
+                let (id, before, after) = write_one(&tables.nodes, write, &mark)?;
+                tables.nodes.set(id, after.clone());
+                Ok(Changed::Node { before, after })
+            }
+            Change::Service(write) => {
+                let (id, before, after) = write_one(&tables.services, write, &mark)?;
+                if let Some(service) = &after {
+                    check_name(tables, service)?;
+                }
+                tables.set_service(id, after.clone());
+                Ok(Changed::Service { before, after })
+            }
+            Change::Task(write) => {
+                let (id, before, after) = write_one(&tables.tasks, write, &mark)?;
+                tables.set_task(id, after.clone());
+                Ok(Changed::Task { before, after })
+            }
         })
         .collect()
 }
@@ -74,13 +97,10 @@ struct Mark {
     by: u64,
 }
 
-type BeforeAfter<T> = (Option<Arc<T>>, Option<Arc<T>>);
+/// The object's id, what was there, and what is to be there.
+type Written<T> = (<T as Object>::Id, Option<Arc<T>>, Option<Arc<T>>);
 
-fn write_one<T: Object>(
-    table: &mut Table<T>,
-    write: &Write<T>,
-    mark: &Mark,
-) -> Result<BeforeAfter<T>, Rejection> {
+fn write_one<T: Object>(table: &Table<T>, write: &Write<T>, mark: &Mark) -> Result<Written<T>, Rejection> {
     let (id, before) = match write {
         Write::Create(value) => (value.id(), None),
         Write::Update { value, read_at } => (value.id(), Some(*read_at)),
@@ -100,10 +120,7 @@ fn write_one<T: Object>(
         }
     }
     let after = match write {
-        Write::Remove { .. } => {
-            table.remove(id);
-            None
-        }
+        Write::Remove { .. } => None,
         Write::Create(value) | Write::Update { value, .. } => {
             let mut value = value.clone();
             let created_at = present.as_ref().map_or(mark.at, |object| object.meta().created_at);
@@ -112,12 +129,21 @@ fn write_one<T: Object>(
             meta.created_at = created_at;
             meta.updated_at = mark.at;
             meta.written_by = mark.by;
-            let value = Arc::new(value);
-            table.put(value.clone());
-            Some(value)
+            Some(Arc::new(value))
         }
     };
-    Ok((present, after))
+    Ok((id, present, after))
+}
+
+/// No two services that are there have one name.
+fn check_name(tables: &Tables, service: &Service) -> Result<(), Rejection> {
+    let name = service.name();
+    match tables.service_by_name(name) {
+        Some(other) if other.id != service.id && !service.removed => {
+            Err(Rejection::NameTaken { kind: ObjectKind::Service, name: name.into() })
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

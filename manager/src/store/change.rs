@@ -1,6 +1,6 @@
 //! What can be written: groups of changes that apply whole or not at all.
 
-use common::object::{Cluster, Node, ObjectKind, Version};
+use common::object::{Cluster, Node, ObjectKind, Service, Task, Version};
 use common::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,8 @@ pub struct Proposal {
 pub enum Change {
     Cluster(Write<Cluster>),
     Node(Write<Node>),
+    Service(Write<Service>),
+    Task(Write<Task>),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,6 +58,8 @@ pub enum Rejection {
     Exists { kind: ObjectKind, id: String },
     #[error("{kind} {id} not found")]
     Missing { kind: ObjectKind, id: String },
+    #[error("name conflicts with an existing object: {kind} {name} already exists")]
+    NameTaken { kind: ObjectKind, name: String },
     #[error("update out of sequence")]
     Conflict { kind: ObjectKind, id: String, read_at: Version, found: Version },
     #[error("invalid proposal: {reason}")]

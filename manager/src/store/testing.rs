@@ -21,8 +21,8 @@ prop_compose! {
         nodes in vec(any_node(), 0..40),
     ) -> Tables {
         let mut tables = Tables { version: Version(version), newest: Timestamp(newest), ..Tables::default() };
-        clusters.into_iter().for_each(|cluster| tables.clusters.put(Arc::new(cluster)));
-        nodes.into_iter().for_each(|node| tables.nodes.put(Arc::new(node)));
+        clusters.into_iter().for_each(|cluster| drop(tables.clusters.set(cluster.id, Some(Arc::new(cluster)))));
+        nodes.into_iter().for_each(|node| drop(tables.nodes.set(node.id, Some(Arc::new(node)))));
         tables
     }
 }

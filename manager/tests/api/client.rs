@@ -25,7 +25,9 @@ pub struct Api {
 pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
+    /// As text, where it is some.
     pub text: String,
+    pub bytes: Bytes,
 }
 
 impl Answer {
@@ -90,7 +92,8 @@ impl Api {
         Answer {
             status: head.status.as_u16(),
             headers: head.headers,
-            text: String::from_utf8(bytes.into()).expect("text"),
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+            bytes,
         }
     }
 

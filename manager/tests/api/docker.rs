@@ -16,15 +16,15 @@ use tokio::process::Command;
 use crate::client::Api;
 use crate::fake::{FakeCluster, FakeHost, id_of};
 
-const ENGINE: &str = "/var/run/docker.sock";
+pub const ENGINE: &str = "/var/run/docker.sock";
 
-fn skip(test: &str, reason: &str) {
+pub fn skip(test: &str, reason: &str) {
     // Past the test harness, which keeps what a passing test prints to itself.
     let _ = writeln!(std::io::stderr(), "\nSKIPPED {test}: {reason}\n");
 }
 
 /// The client, without this machine's own settings for it.
-fn docker(api: &Api) -> Command {
+pub fn docker(api: &Api) -> Command {
     let mut command = Command::new("docker");
     command
         .arg("-H")
@@ -38,33 +38,33 @@ fn docker(api: &Api) -> Command {
     command
 }
 
-struct Ran {
-    ok: bool,
-    out: String,
-    err: String,
+pub struct Ran {
+    pub ok: bool,
+    pub out: String,
+    pub err: String,
 }
 
-async fn run(mut command: Command) -> Ran {
+pub async fn run(mut command: Command) -> Ran {
     let running = tokio::time::timeout(Duration::from_secs(120), command.output());
     let output = running.await.expect("docker ends in time").expect("docker runs");
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     Ran { ok: output.status.success(), out: text(&output.stdout), err: text(&output.stderr) }
 }
 
-async fn ran(api: &Api, words: &[&str]) -> Ran {
+pub async fn ran(api: &Api, words: &[&str]) -> Ran {
     let mut command = docker(api);
     command.args(words);
     run(command).await
 }
 
 /// What docker printed; it has to succeed.
-async fn printed(api: &Api, words: &[&str]) -> String {
+pub async fn printed(api: &Api, words: &[&str]) -> String {
     let ran = ran(api, words).await;
     assert!(ran.ok, "docker {words:?}: {}{}", ran.out, ran.err);
     ran.out
 }
 
-async fn has_client(test: &str) -> bool {
+pub async fn has_client(test: &str) -> bool {
     let found =
         Command::new("docker").arg("--version").output().await.is_ok_and(|output| output.status.success());
     if !found {

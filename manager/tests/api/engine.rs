@@ -207,13 +207,15 @@ async fn a_client_that_goes_away_ends_its_request_at_the_engine() {
 async fn an_engine_that_dies_in_the_middle_cuts_the_answer_short() {
     let engine = Engine::new();
     let api = served(&engine);
-    let mut client = send(&api, "GET /v1.41/events HTTP/1.1\r\nHost: x\r\n\r\n").await;
-    let mut asked = engine.asked().await;
-    asked.answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nline\r\n").await;
-    read_until(&mut client, "line").await;
-    drop(asked);
-    // No last chunk: the client sees that this is not the end.
-    assert!(!read_until(&mut client, "").await.contains("0\r\n\r\n"));
+    for path in ["containers/x/logs", "events"] {
+        let mut client = send(&api, &format!("GET /v1.41/{path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        let mut asked = engine.asked().await;
+        asked.answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nline\n\r\n").await;
+        read_until(&mut client, "line").await;
+        drop(asked);
+        // No last chunk: the client sees that this is not the end.
+        assert!(!read_until(&mut client, "").await.contains("0\r\n\r\n"), "{path}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

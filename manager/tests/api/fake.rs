@@ -11,13 +11,17 @@ use common::object::{
     Cluster, ClusterId, ClusterSpec, Node, NodeDescription, NodeId, NodeSpec, NodeState, Role, Version,
 };
 use common::time::Timestamp;
+use common::transport::Stream;
 use common::wire::join::KnownManager;
+use common::wire::logs::LogRequest;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hyper::StatusCode;
-use manager::api::{ApiError, Control, ControlError, Fault, Host, HostStatus, Init, Join, LocalState};
+use manager::api::{
+    ApiError, Control, ControlError, Fault, Host, HostStatus, Init, Join, LocalState, LogsError,
+};
 use manager::store::{Change, Proposal, Rejection, Store, Tables, Write};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 pub const NOW: Timestamp = Timestamp(1_795_161_600_000_000_000);
 const ROOT: &str = include_str!("root.pem");
@@ -30,11 +34,22 @@ pub struct FakeCluster {
     /// Writes to let somebody else win before one succeeds.
     pub conflicts: AtomicU64,
     tokens: AtomicU64,
+    log_calls: mpsc::UnboundedSender<LogCall>,
+    /// What nodes were asked for; a node in `dead` is not reached.
+    pub log_asked: tokio::sync::Mutex<mpsc::UnboundedReceiver<LogCall>>,
+}
+
+/// A node is asked for logs; the test answers in its place.
+pub struct LogCall {
+    pub node: NodeId,
+    pub request: LogRequest,
+    pub stream: tokio::io::DuplexStream,
 }
 
 impl FakeCluster {
     /// One manager, this node; more with `add`.
     pub fn new() -> Arc<Self> {
+        let (log_calls, log_asked) = mpsc::unbounded_channel();
         let cluster = Self {
             store: Store::new(),
             index: AtomicU64::new(0),
@@ -42,6 +57,8 @@ impl FakeCluster {
             dead: Mutex::default(),
             conflicts: AtomicU64::new(0),
             tokens: AtomicU64::new(0),
+            log_calls,
+            log_asked: tokio::sync::Mutex::new(log_asked),
         };
         cluster.apply(vec![Change::Cluster(Write::Create(settings()))]).expect("a fresh store");
         cluster.add(1, Role::Manager, "host-1", NodeState::Ready);
@@ -119,6 +136,24 @@ impl Control for FakeCluster {
 
     fn now(&self) -> Timestamp {
         NOW
+    }
+
+    fn store(&self) -> &Store {
+        &self.store
+    }
+
+    fn open_logs(&self, node: NodeId, request: LogRequest) -> BoxFuture<'_, Result<Stream, LogsError>> {
+        async move {
+            let failed = || LogsError { node, reason: "it is not there".into() };
+            if self.dead.lock().unwrap().contains(&node) {
+                return Err(failed());
+            }
+            let (near, far) = tokio::io::duplex(64 << 10);
+            self.log_calls.send(LogCall { node, request, stream: far }).map_err(|_| failed())?;
+            let (recv, send) = tokio::io::split(near);
+            Ok(Stream { send: Box::new(send), recv: Box::new(recv) })
+        }
+        .boxed()
     }
 
     fn new_join_token(&self, _: &Authority) -> Result<Secret, ControlError> {
@@ -285,7 +320,11 @@ fn node(number: u8, role: Role, hostname: &str, state: NodeState) -> Node {
         description: Some(NodeDescription {
             hostname: hostname.into(),
             platform: Platform { architecture: "x86_64".into(), os: "linux".into() },
-            resources: Resources { nano_cpus: 2_000_000_000, memory_bytes: 1 << 30 },
+            resources: Resources {
+                nano_cpus: 2_000_000_000,
+                memory_bytes: 1 << 30,
+                generic: Default::default(),
+            },
             engine: EngineDescription {
                 version: "20.10".into(),
                 labels: [("disk".into(), "ssd".into())].into(),

@@ -3,8 +3,15 @@
 mod bounds;
 mod client;
 mod docker;
+mod docker_services;
 mod engine;
+mod events;
 mod fake;
+mod logs;
 mod nodes;
+mod sdk;
+mod services;
 mod swarm;
 mod system;
+mod tasks;
+mod work;

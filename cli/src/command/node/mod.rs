@@ -42,7 +42,7 @@ pub async fn run(command: Command, client: &Client) -> anyhow::Result<()> {
 }
 
 /// `self` is this node; anything else is looked up by the daemon.
-async fn resolve(client: &Client, reference: &str) -> anyhow::Result<String> {
+pub async fn resolve(client: &Client, reference: &str) -> anyhow::Result<String> {
     if reference != "self" {
         return Ok(reference.into());
     }

@@ -1,0 +1,102 @@
+//! What a node should run: sent whole once per session, then as differences.
+//!
+//! A task names its spec by service and number; a spec is sent once per node, before or with the first task that
+//! uses it, and forgotten there with the last one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::object::ports::Port;
+use crate::object::resources::GenericGrant;
+use crate::object::{ServiceId, Slot, TaskId, TaskSpec, TaskState, TaskStatus};
+
+/// One step from what a node has to what it should have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssignmentUpdate {
+    /// The number of the update this one follows; 0 for the first of a whole set, which replaces everything.
+    pub applies_to: u64,
+    pub results_in: u64,
+    /// Another part follows, and only with the last one all of it holds.
+    pub more: bool,
+    pub specs: Vec<AssignedSpec>,
+    pub tasks: Vec<AssignedTask>,
+    pub removed: Vec<TaskId>,
+    /// `digest` of all tasks the node should have after this update; not looked at where `more` is set.
+    pub digest: u64,
+}
+
+/// What tasks of one service and spec version share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssignedSpec {
+    pub service: ServiceId,
+    pub number: u64,
+    pub service_name: String,
+    pub service_labels: BTreeMap<String, String>,
+    pub task: Arc<TaskSpec>,
+    /// All published ports of the service, numbers given out.
+    pub ports: Vec<Port>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssignedTask {
+    pub id: TaskId,
+    pub service: ServiceId,
+    pub slot: Slot,
+    pub spec: u64,
+    pub desired: TaskState,
+    pub granted: Option<Box<[GenericGrant]>>,
+    pub iteration: Option<u64>,
+}
+
+/// What a node has seen of one task; `applied_at` means nothing here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskReport {
+    pub task: TaskId,
+    pub status: TaskStatus,
+}
+
+/// Both sides of a session come to the same number when they agree on the tasks and on what is wanted of each.
+pub fn digest<'a>(tasks: impl Iterator<Item = &'a AssignedTask>) -> u64 {
+    // Sum of one hash per task: the order does not matter, and one change costs one term.
+    tasks.fold(0, |sum, task| sum.wrapping_add(task_digest(task)))
+}
+
+/// The share of one task in `digest`.
+pub fn task_digest(task: &AssignedTask) -> u64 {
+    let words = [task.id.0 as u64, (task.id.0 >> 64) as u64, task.spec, task.desired as u64];
+    words.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, word| {
+        // splitmix64: every bit of the input moves every bit of the output.
+        let mut mixed = hash ^ word;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)).wrapping_add(0x9e37_79b9_7f4a_7c15)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(id: u128, desired: TaskState) -> AssignedTask {
+        AssignedTask {
+            id: TaskId(id),
+            service: ServiceId(1),
+            slot: Slot::Number(1),
+            spec: 1,
+            desired,
+            granted: None,
+            iteration: None,
+        }
+    }
+
+    #[test]
+    fn a_digest_tells_sets_apart_and_not_their_order() {
+        let (a, b) = (task(1, TaskState::Running), task(2, TaskState::Running));
+        assert_eq!(digest([&a, &b].into_iter()), digest([&b, &a].into_iter()));
+        assert_ne!(digest([&a, &b].into_iter()), digest([&a].into_iter()));
+        assert_ne!(digest([&a].into_iter()), digest([&task(1, TaskState::Shutdown)].into_iter()));
+        assert_ne!(digest([&a].into_iter()), digest([&b].into_iter()));
+    }
+}

@@ -1,0 +1,141 @@
+//! What a node should run, as the difference to what it was told.
+//!
+//! Pure. A node is told of every task that was placed on it and is still known: of finished ones too, so that it
+//! keeps their containers until their history is forgotten. Not of orphaned ones: those were given up, and a node
+//! that comes back with one ends it.
+//!
+//! Not here: sending (`session`), and what the node does with it (`worker::agent`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use common::limits::ASSIGNMENT_TASKS_MAX;
+use common::object::{NodeId, ServiceId, Task, TaskId, TaskState};
+use common::wire::assignment::{AssignedSpec, AssignedTask, AssignmentUpdate, task_digest};
+
+use crate::store::Tables;
+
+type SpecKey = (ServiceId, u64);
+
+/// What one node was told in its session.
+#[derive(Debug, Default)]
+pub struct Told {
+    tasks: BTreeMap<TaskId, AssignedTask>,
+    /// Specs the node has, by how many of its tasks use them.
+    specs: BTreeMap<SpecKey, usize>,
+    digest: u64,
+    /// Number of the last update; 0 before the first.
+    sequence: u64,
+}
+
+impl Told {
+    /// What has to be sent so that the node has what `tables` say; nothing when it has it already. The first
+    /// update of a session is always sent, even an empty one: the node learns from it what it should not have.
+    pub fn update(&mut self, tables: &Tables, node: NodeId) -> Vec<AssignmentUpdate> {
+        let wanted: BTreeMap<TaskId, AssignedTask> =
+            tables.tasks_on_node(node).filter_map(|task| assigned(tables, task)).collect();
+        let removed: Vec<TaskId> =
+            self.tasks.keys().filter(|task| !wanted.contains_key(task)).copied().collect();
+        let changed: Vec<AssignedTask> = wanted
+            .into_values()
+            .filter(|task| self.tasks.get(&task.id).is_none_or(|told| told != task))
+            .collect();
+        if removed.is_empty() && changed.is_empty() && self.sequence > 0 {
+            return Vec::new();
+        }
+        removed.iter().for_each(|task| self.forget(*task));
+        let mut updates = self.in_parts(tables, changed);
+        if let Some(first) = updates.first_mut() {
+            first.removed = removed;
+        }
+        if let Some(last) = updates.last_mut() {
+            last.more = false;
+            last.digest = self.digest;
+        }
+        updates
+    }
+
+    /// As `update`, for a node that has lost the thread: everything, from the beginning.
+    pub fn everything(&mut self, tables: &Tables, node: NodeId) -> Vec<AssignmentUpdate> {
+        *self = Self::default();
+        self.update(tables, node)
+    }
+
+    /// Tells `changed` in messages of bounded size. A spec goes along with the first task that uses it.
+    fn in_parts(&mut self, tables: &Tables, changed: Vec<AssignedTask>) -> Vec<AssignmentUpdate> {
+        let mut parts: Vec<Vec<AssignedTask>> =
+            changed.chunks(ASSIGNMENT_TASKS_MAX).map(<[AssignedTask]>::to_vec).collect();
+        if parts.is_empty() {
+            parts.push(Vec::new());
+        }
+        let part = |tasks: Vec<AssignedTask>| {
+            let known: BTreeSet<SpecKey> = self.specs.keys().copied().collect();
+            let needed: BTreeSet<SpecKey> = tasks.iter().map(|task| (task.service, task.spec)).collect();
+            let specs = needed.difference(&known).filter_map(|key| spec(tables, *key)).collect();
+            tasks.iter().for_each(|task| self.learn(task.clone()));
+            let applies_to = self.sequence;
+            self.sequence += 1;
+            AssignmentUpdate {
+                applies_to,
+                results_in: self.sequence,
+                more: true,
+                specs,
+                tasks,
+                ..Default::default()
+            }
+        };
+        parts.into_iter().map(part).collect()
+    }
+
+    fn learn(&mut self, task: AssignedTask) {
+        self.forget(task.id);
+        self.digest = self.digest.wrapping_add(task_digest(&task));
+        *self.specs.entry((task.service, task.spec)).or_default() += 1;
+        self.tasks.insert(task.id, task);
+    }
+
+    fn forget(&mut self, task: TaskId) {
+        let Some(task) = self.tasks.remove(&task) else { return };
+        self.digest = self.digest.wrapping_sub(task_digest(&task));
+        let key = (task.service, task.spec);
+        if let Some(users) = self.specs.get_mut(&key) {
+            *users -= 1;
+            if *users == 0 {
+                self.specs.remove(&key);
+            }
+        }
+    }
+}
+
+/// A task as its node is told of it; none when it is not to be there.
+fn assigned(tables: &Tables, task: &Arc<Task>) -> Option<(TaskId, AssignedTask)> {
+    let placed = task.status.state >= TaskState::Assigned && task.status.state != TaskState::Orphaned;
+    let described = tables.services.get(task.service)?.version_at(task.spec).is_some();
+    let assigned = AssignedTask {
+        id: task.id,
+        service: task.service,
+        slot: task.slot,
+        spec: task.spec,
+        desired: task.desired,
+        granted: task.granted.clone(),
+        iteration: task.iteration,
+    };
+    (placed && described).then_some((task.id, assigned))
+}
+
+fn spec(tables: &Tables, (service, number): SpecKey) -> Option<AssignedSpec> {
+    let service = tables.services.get(service)?;
+    let spec = service.spec_at(number)?;
+    Some(AssignedSpec {
+        service: service.id,
+        number,
+        service_name: spec.name.clone(),
+        service_labels: spec.labels.clone(),
+        task: Arc::new(spec.task.clone()),
+        ports: service.ports.clone(),
+    })
+}
+
+#[cfg(test)]
+#[path = "assignments_test.rs"]
+mod tests;

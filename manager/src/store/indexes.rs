@@ -1,0 +1,91 @@
+//! Ways to find objects other than by id. Derived from the tables, and never stored.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use common::object::{NodeId, Service, ServiceId, Slot, Task, TaskId};
+use imbl::{OrdMap, OrdSet};
+
+/// All indexes. A clone is cheap, like that of a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Indexes {
+    /// Lower-cased names of services that are not removed.
+    service_names: OrdMap<Box<str>, ServiceId>,
+    slots: OrdSet<(ServiceId, Slot, TaskId)>,
+    nodes: OrdSet<(NodeId, TaskId)>,
+}
+
+const FIRST_TASK: TaskId = TaskId(u128::MIN);
+const LAST_TASK: TaskId = TaskId(u128::MAX);
+
+impl Indexes {
+    pub(super) fn service(&mut self, before: Option<&Service>, after: Option<&Service>) {
+        let name = |service: &Service| (!service.removed).then(|| key(service.name()));
+        let (old, new) = (before.and_then(name), after.and_then(name));
+        if old == new {
+            return;
+        }
+        if let Some(old) = old {
+            self.service_names.remove(&old);
+        }
+        if let (Some(new), Some(after)) = (new, after) {
+            self.service_names.insert(new, after.id);
+        }
+    }
+
+    pub(super) fn task(&mut self, before: Option<&Task>, after: Option<&Task>) {
+        let slot = |task: &Task| (task.service, task.slot, task.id);
+        let (old, new) = (before.map(slot), after.map(slot));
+        if old != new {
+            if let Some(old) = old {
+                self.slots.remove(&old);
+            }
+            if let Some(new) = new {
+                self.slots.insert(new);
+            }
+        }
+        let node = |task: &Task| task.node.map(|node| (node, task.id));
+        let (old, new) = (before.and_then(node), after.and_then(node));
+        if old != new {
+            if let Some(old) = old {
+                self.nodes.remove(&old);
+            }
+            if let Some(new) = new {
+                self.nodes.insert(new);
+            }
+        }
+    }
+
+    pub(super) fn service_by_name(&self, name: &str) -> Option<ServiceId> {
+        self.service_names.get(&key(name)).copied()
+    }
+
+    pub(super) fn tasks_of_service(&self, service: ServiceId) -> impl Iterator<Item = TaskId> {
+        self.slot_range(service, Slot::Number(u64::MIN)..=Slot::Node(NodeId(u128::MAX)))
+    }
+
+    pub(super) fn tasks_of_slot(&self, service: ServiceId, slot: Slot) -> impl Iterator<Item = TaskId> {
+        self.slot_range(service, slot..=slot)
+    }
+
+    pub(super) fn tasks_on_node(&self, node: NodeId) -> impl Iterator<Item = TaskId> {
+        self.nodes.range((node, FIRST_TASK)..=(node, LAST_TASK)).map(|(_, task)| *task)
+    }
+
+    fn slot_range(&self, service: ServiceId, slots: RangeInclusive<Slot>) -> impl Iterator<Item = TaskId> {
+        let range = (service, *slots.start(), FIRST_TASK)..=(service, *slots.end(), LAST_TASK);
+        self.slots.range(range).map(|(_, _, task)| *task)
+    }
+}
+
+fn key(name: &str) -> Box<str> {
+    name.to_lowercase().into()
+}
+
+/// Looks ids up, for iterators over an index: what an index names is in its table.
+pub(super) fn objects<'a, T: super::table::Object>(
+    table: &'a super::table::Table<T>,
+    ids: impl Iterator<Item = T::Id> + 'a,
+) -> impl Iterator<Item = &'a Arc<T>> + 'a {
+    ids.filter_map(|id| table.get(id))
+}

@@ -1,0 +1,28 @@
+//! What is checked after every event, all in one place.
+
+use std::collections::BTreeSet;
+
+use common::object::TaskId;
+use manager::store::{Change, Tables};
+
+use crate::invariants::one_task_per_slot::OneTaskPerSlot;
+use crate::invariants::update_keeps_enough::UpdateKeepsEnough;
+use crate::invariants::{reservations_are_kept, tasks_go_forward};
+
+#[derive(Debug, Default)]
+pub struct Rules {
+    /// Tasks of whose end a leader has heard.
+    pub ended: BTreeSet<TaskId>,
+    slots: OneTaskPerSlot,
+    updates: UpdateKeepsEnough,
+}
+
+impl Rules {
+    /// `changes` were just written.
+    pub fn check(&mut self, before: &Tables, after: &Tables, changes: &[Change]) -> Result<(), String> {
+        self.slots.check(after, changes)?;
+        self.updates.check(before, after, changes)?;
+        reservations_are_kept::check(after, &self.ended)?;
+        tasks_go_forward::check(before, after, changes)
+    }
+}
