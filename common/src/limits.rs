@@ -15,7 +15,10 @@ pub const STATE_FILE_BYTES_MAX: usize = 1 << 20;
 /// Changes in one proposal.
 pub const PROPOSAL_CHANGES_MAX: usize = 200;
 /// Encoded size of one proposal.
-pub const PROPOSAL_BYTES_MAX: usize = 3 << 19;
+pub const PROPOSAL_BYTES_MAX: usize = 4 << 20;
+/// What all versions of one secret or config hold together: it has to fit in a proposal, and two of the largest
+/// configs have to fit in it.
+pub const PAYLOAD_BYTES_MAX: usize = 3 << 20;
 /// Nodes of one `swarm lab`.
 pub const LAB_NODES_MAX: usize = 50;
 /// How long a lab's daemon may take to answer, and all of its nodes to be ready.

@@ -9,8 +9,9 @@ use common::gossip::{Denied, Gossip};
 use common::identity::data_key::DataKey;
 use common::identity::token::JoinToken;
 use common::limits::{CONTROL_RETRY, HAND_OVER_WAIT};
-use common::object::cluster::{Authority, Secret};
+use common::object::cluster::Authority;
 use common::object::node::ManagerRecord;
+use common::object::sensitive::Sensitive;
 use common::object::{Cluster, ClusterId, ClusterSpec, LivenessPreset, Node, NodeId, Version};
 use common::random::SystemRandom;
 use common::report::Report;
@@ -328,7 +329,7 @@ impl Edge for Manager {
         })
     }
 
-    fn new_join_token(&self, authority: &Authority) -> Result<Secret, ControlError> {
+    fn new_join_token(&self, authority: &Authority) -> Result<Sensitive, ControlError> {
         Ok(JoinToken::generate(&authority.certificate_pem, &mut SystemRandom).to_secret())
     }
 }

@@ -10,8 +10,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::limits::{FULL_PASS_PERIOD, LEADER_WAIT, ROLE_STEP_WAIT, ROLES_LOOK_AGAIN};
-use common::object::cluster::{Authority, Secret};
+use common::object::cluster::Authority;
 use common::object::node::ManagerRecord;
+use common::object::sensitive::Sensitive;
 use common::object::{Cluster, ClusterId, ClusterSpec, Node, NodeId, Role};
 use common::random::{Random, SeededRandom};
 use common::time::{Monotonic, Timestamp};
@@ -103,7 +104,7 @@ impl Roles {
             random: SeededRandom::new(seed, "roles"),
             schedule: Schedule::new(),
         };
-        let secret = || Secret::new(String::new());
+        let secret = || Sensitive::new(String::new());
         let cluster = Cluster {
             id: ClusterId(1),
             meta: Default::default(),

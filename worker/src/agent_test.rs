@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use common::limits::{LEAVE_TASKS_WAIT, REPORTS_ANSWER_WAIT, START_PARALLEL_MAX, STOP_GRACE_DEFAULT};
-use common::object::cluster::Secret;
 use common::object::container::{ReadyCheck, ReadyProbe};
+use common::object::sensitive::Sensitive;
 use common::object::{ServiceId, Slot, TaskSpec};
 use common::wire::assignment::{AssignedSpec, AssignedTask, digest};
 use proptest::prelude::*;
@@ -332,7 +332,7 @@ async fn reports_are_said_again_until_they_are_heard() {
 #[tokio::test(start_paused = true)]
 async fn without_credentials_a_task_waits_for_the_session() {
     let mut world = World::new(&["FAKE_PREPARE_MS=60000"]);
-    world.spec.registry_auth = Some(Secret::new("hunter2hunter2".into()));
+    world.spec.registry_auth = Some(Sensitive::new("hunter2hunter2".into()));
     world.tell(1, Running);
     world.until(1, "pulling", |status| !status.message.is_empty()).await;
     world.restart().await;
@@ -411,6 +411,7 @@ fn any_update() -> impl Strategy<Value = AssignmentUpdate> {
             specs,
             tasks,
             removed: vec![TaskId(removed)],
+            ..AssignmentUpdate::default()
         })
 }
 

@@ -143,11 +143,11 @@ impl Restored {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::object::cluster::Secret;
+    use common::object::sensitive::Sensitive;
     use common::object::{ServiceId, Slot, TaskSpec, TaskState};
 
     fn spec(auth: Option<&str>) -> Arc<AssignedSpec> {
-        let registry_auth = auth.map(|text| Secret::new(text.into()));
+        let registry_auth = auth.map(|text| Sensitive::new(text.into()));
         Arc::new(AssignedSpec {
             service: ServiceId(1),
             number: 3,

@@ -96,6 +96,7 @@ impl World {
             tasks,
             removed,
             digest: digest(self.wanted.values()),
+            ..AssignmentUpdate::default()
         }
     }
 

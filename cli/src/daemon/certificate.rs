@@ -6,7 +6,7 @@ use std::time::Duration;
 use common::identity::{IdentityError, JoinToken, KeyError, NodeIdentity, NodeKey};
 use common::limits::{FRAME_BYTES_MAX, JOIN_RETRY, RENEW_WAIT};
 use common::object::Availability;
-use common::object::cluster::Secret;
+use common::object::sensitive::Sensitive;
 use common::report::Report;
 use common::transport::quic::join::{self, JoinError};
 use common::transport::{Peer, StreamKind};
@@ -39,7 +39,7 @@ pub enum CertificateError {
 /// Asks the managers at `remotes`, in turn, until one lets this node in or says no. Ends with the caller.
 pub async fn first(
     remotes: &[String],
-    token: &Secret,
+    token: &Sensitive,
     availability: Availability,
 ) -> Result<(NodeIdentity, IssuedCertificate, SocketAddr), CertificateError> {
     let digest = JoinToken::parse(token.reveal())?.digest();
@@ -84,7 +84,7 @@ impl CertificateError {
 async fn ask(
     addr: SocketAddr,
     digest: [u8; 32],
-    token: &Secret,
+    token: &Sensitive,
     availability: Availability,
 ) -> Result<(NodeIdentity, IssuedCertificate), CertificateError> {
     let root_pem = join::fetch_root(addr, digest).await?;

@@ -200,6 +200,11 @@ document! {
         #[serde(rename = "SecretID")]
         pub secret_id: String,
         pub secret_name: String,
+
+        when_set:
+        /// Ours, here and below: which version of it, and the signal that tells a task of a newer one.
+        pub version: u64,
+        pub refresh: Option<String>,
     }
 
     pub struct ConfigReference {
@@ -209,6 +214,8 @@ document! {
         pub config_name: String,
 
         when_set:
+        pub version: u64,
+        pub refresh: Option<String>,
         pub file: Option<FileTarget>,
         /// Not a file: a credential spec uses it.
         pub runtime: Option<RuntimeTarget>,

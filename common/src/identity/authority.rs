@@ -15,7 +15,7 @@ use zeroize::Zeroize;
 
 use super::certificate::{AUTHORITY_NAME, CertificateError, certificates_from_pem, parse, role_unit};
 use super::key::{KeyError, NodeKey};
-use crate::object::cluster::Secret;
+use crate::object::sensitive::Sensitive;
 use crate::object::{ClusterId, NodeId, Role};
 use crate::time::Timestamp;
 
@@ -94,7 +94,7 @@ impl RootAuthority {
         &self.certificate_pem
     }
 
-    pub fn key_pem(&self) -> Secret {
+    pub fn key_pem(&self) -> Sensitive {
         self.key.to_pem()
     }
 

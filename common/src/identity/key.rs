@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::object::cluster::Secret;
+use crate::object::sensitive::Sensitive;
 
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
@@ -42,11 +42,11 @@ impl NodeKey {
         pair.map(Self::keep).map_err(KeyError::NotP256)
     }
 
-    pub fn to_pem(&self) -> Secret {
+    pub fn to_pem(&self) -> Sensitive {
         let mut pair = self.pair();
         let pem = pair.serialize_pem();
         pair.zeroize();
-        Secret::new(pem)
+        Sensitive::new(pem)
     }
 
     /// A request for a certificate of this key, DER. It asks for nothing: the authority decides what it says.

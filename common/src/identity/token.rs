@@ -9,8 +9,8 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use zeroize::Zeroize;
 
-use crate::object::cluster::Secret;
 use crate::object::id::{from_base36, to_base36};
+use crate::object::sensitive::Sensitive;
 use crate::random::Random;
 
 const PREFIX: &str = "SWMTKN";
@@ -48,9 +48,9 @@ impl JoinToken {
         })
     }
 
-    pub fn to_secret(&self) -> Secret {
+    pub fn to_secret(&self) -> Sensitive {
         let digest = digest_to_base36(&self.digest);
-        Secret::new(format!("{PREFIX}-{FORMAT}-{digest}-{}", to_base36(self.secret)))
+        Sensitive::new(format!("{PREFIX}-{FORMAT}-{digest}-{}", to_base36(self.secret)))
     }
 
     /// Whether this token was made for the cluster with this root.

@@ -1,12 +1,11 @@
 //! The cluster itself: settings, authority, join tokens. There is exactly one, named `default`.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroize;
 
+use super::sensitive::Sensitive;
 use super::{ClusterId, Meta, NodeId};
 use crate::time::Timestamp;
 
@@ -76,34 +75,7 @@ impl Default for ClusterSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authority {
     pub certificate_pem: String,
-    pub key_pem: Secret,
-    pub worker_token: Secret,
-    pub manager_token: Secret,
-}
-
-/// Text that must not appear in logs or errors, and leaves memory when dropped.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text itself. Every caller is a place to look at when asking where secrets go.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Drop for Secret {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
+    pub key_pem: Sensitive,
+    pub worker_token: Sensitive,
+    pub manager_token: Sensitive,
 }

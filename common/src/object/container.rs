@@ -213,6 +213,11 @@ pub struct FileReference {
     pub uid: String,
     pub gid: String,
     pub mode: u32,
+    /// Which version of the payload; 0 in a request: the one the service has, else the newest.
+    pub version: u64,
+    /// The file follows the newest version while the task runs, which gets this signal then (none if empty).
+    /// None: a new version is a change of the service, and comes with new tasks.
+    pub refresh: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

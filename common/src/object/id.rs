@@ -126,6 +126,10 @@ id_type!(
     ServiceId
 );
 id_type!(
+    /// A secret or a config.
+    PayloadId
+);
+id_type!(
     /// A task. Never moved and never used again: a replacement is a new task.
     TaskId
 );

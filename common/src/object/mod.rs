@@ -6,10 +6,12 @@ pub mod cluster;
 pub mod container;
 pub mod id;
 pub mod node;
+pub mod payload;
 pub mod placement;
 pub mod policy;
 pub mod ports;
 pub mod resources;
+pub mod sensitive;
 pub mod service;
 pub mod task;
 pub mod task_state;
@@ -18,8 +20,9 @@ pub mod version;
 mod words;
 
 pub use cluster::{Cluster, ClusterSpec, LivenessPreset};
-pub use id::{ClusterId, NodeId, ServiceId, TaskId};
+pub use id::{ClusterId, NodeId, PayloadId, ServiceId, TaskId};
 pub use node::{Availability, Node, NodeDescription, NodeSpec, NodeState, Role};
+pub use payload::{Payload, PayloadKind};
 pub use service::{Service, ServiceMode, ServiceSpec, TaskSpec};
 pub use task::{Slot, Task, TaskStatus};
 pub use task_state::TaskState;
@@ -35,6 +38,7 @@ pub enum ObjectKind {
     Node,
     Service,
     Task,
+    Payload,
 }
 
 impl std::fmt::Display for ObjectKind {
@@ -44,6 +48,7 @@ impl std::fmt::Display for ObjectKind {
             ObjectKind::Node => "node",
             ObjectKind::Service => "service",
             ObjectKind::Task => "task",
+            ObjectKind::Payload => "secret or config",
         })
     }
 }

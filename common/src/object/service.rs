@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::cluster::Secret;
 use super::container::{ContainerSpec, Driver};
 use super::placement::Placement;
 use super::policy::{RestartPolicy, UpdateConfig};
 use super::ports::{EndpointSpec, Port};
 use super::resources::Requirements;
+use super::sensitive::Sensitive;
 use super::words::words;
 use super::{Meta, ServiceId};
 use crate::time::Timestamp;
@@ -159,7 +159,7 @@ pub struct TaskSpec {
     /// Counts `--force`: a changed number replaces every task.
     pub force_update: u64,
     /// Credentials for the image's registry, as the client sent them.
-    pub registry_auth: Option<Secret>,
+    pub registry_auth: Option<Sensitive>,
 }
 
 /// Who runs a task.

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::object::ports::Port;
 use crate::object::resources::GenericGrant;
-use crate::object::{ServiceId, Slot, TaskId, TaskSpec, TaskState, TaskStatus};
+use crate::object::sensitive::SensitiveBytes;
+use crate::object::{PayloadId, PayloadKind, ServiceId, Slot, TaskId, TaskSpec, TaskState, TaskStatus};
 
 /// One step from what a node has to what it should have.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,10 @@ pub struct AssignmentUpdate {
     pub specs: Vec<AssignedSpec>,
     pub tasks: Vec<AssignedTask>,
     pub removed: Vec<TaskId>,
+    /// Sent before or with the first task that uses them, and again when a task follows the newest version.
+    pub payloads: Vec<AssignedPayload>,
+    /// No task of the node uses these any more: they leave its memory.
+    pub payloads_removed: Vec<(PayloadId, u64)>,
     /// `digest` of all tasks the node should have after this update; not looked at where `more` is set.
     pub digest: u64,
 }
@@ -37,6 +42,17 @@ pub struct AssignedSpec {
     pub task: Arc<TaskSpec>,
     /// All published ports of the service, numbers given out.
     pub ports: Vec<Port>,
+}
+
+/// One version of a secret or config. Held in memory, and never written where it outlives the tasks that use it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssignedPayload {
+    pub id: PayloadId,
+    pub version: u64,
+    pub kind: PayloadKind,
+    /// Filled in for each task before it is given to it.
+    pub templated: bool,
+    pub data: SensitiveBytes,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

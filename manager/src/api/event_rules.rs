@@ -16,7 +16,7 @@ use crate::store::{Changed, Tables};
 /// The event of one change. `at` is when something was removed: what is gone does not say.
 pub fn event_of(changed: &Changed, tables: &Tables, at: Timestamp) -> Option<Event> {
     match changed {
-        Changed::Cluster { .. } => None,
+        Changed::Cluster { .. } | Changed::Payload { .. } => None,
         Changed::Node { before, after } => of_node(before.as_deref(), after.as_deref(), at),
         Changed::Service { before, after } => of_service(before.as_deref(), after.as_deref(), at),
         Changed::Task { before, after } => of_task(before.as_deref(), after.as_deref(), tables, at),
@@ -33,6 +33,7 @@ pub fn time_of(changed: &Changed) -> Option<Timestamp> {
         Changed::Node { after, .. } => written(after.as_deref(), |object| &object.meta),
         Changed::Service { after, .. } => written(after.as_deref(), |object| &object.meta),
         Changed::Task { after, .. } => written(after.as_deref(), |object| &object.meta),
+        Changed::Payload { after, .. } => written(after.as_deref(), |object| &object.meta),
     }
 }
 

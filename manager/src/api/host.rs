@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use common::engine_api::system::{GossipMember, RaftStatus};
-use common::object::cluster::{Authority, Secret};
+use common::object::cluster::Authority;
+use common::object::sensitive::Sensitive;
 use common::object::{Availability, ClusterSpec, NodeId, Role, Version};
 use common::time::Timestamp;
 use common::transport::Stream;
@@ -75,7 +76,7 @@ pub trait Control: Send + Sync + 'static {
     fn open_logs(&self, node: NodeId, request: LogRequest) -> BoxFuture<'_, Result<Stream, LogsError>>;
 
     /// A fresh join token for the cluster of this authority.
-    fn new_join_token(&self, authority: &Authority) -> Result<Secret, ControlError>;
+    fn new_join_token(&self, authority: &Authority) -> Result<Sensitive, ControlError>;
 }
 
 /// What this node is, as `/info` and the `Swarm` header tell it.
@@ -129,7 +130,7 @@ pub struct Join {
     pub data_path_addr: String,
     /// At least one.
     pub remote_addrs: Vec<String>,
-    pub token: Secret,
+    pub token: Sensitive,
     pub availability: Availability,
 }
 

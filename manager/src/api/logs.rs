@@ -186,7 +186,8 @@ impl Log {
                 Changed::Cluster { .. }
                 | Changed::Node { .. }
                 | Changed::Service { .. }
-                | Changed::Task { .. } => {}
+                | Changed::Task { .. }
+                | Changed::Payload { .. } => {}
             }
         }
         self.ask(placed);

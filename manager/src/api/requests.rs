@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use common::engine_api::convert::{ConvertError, availability_from_api, cluster_spec_from_api};
 use common::engine_api::swarm::{InitRequest, JoinRequest};
-use common::object::cluster::Secret;
+use common::object::sensitive::Sensitive;
 use common::object::{Availability, ClusterSpec};
 
 use super::error::ApiError;
@@ -55,7 +55,7 @@ pub fn join(request: JoinRequest) -> Result<Join, ApiError> {
         advertise_addr: request.advertise_addr,
         data_path_addr: request.data_path_addr,
         remote_addrs,
-        token: Secret::new(request.join_token),
+        token: Sensitive::new(request.join_token),
         availability: availability(&request.availability)?,
     })
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use common::limits::DENIED_AFTER_EXPIRY;
-use common::object::cluster::Secret;
+use common::object::sensitive::Sensitive;
 use common::object::{Cluster, ClusterSpec, Node, NodeId, NodeSpec, NodeState, Role, Version};
 use common::time::Timestamp;
 
@@ -99,8 +99,8 @@ pub fn remove_node(
 /// Which tokens `POST /swarm/update` replaces.
 #[derive(Default)]
 pub struct Rotation {
-    pub worker_token: Option<Secret>,
-    pub manager_token: Option<Secret>,
+    pub worker_token: Option<Sensitive>,
+    pub manager_token: Option<Sensitive>,
 }
 
 /// Replaces the cluster's spec and the tokens asked for.
@@ -157,8 +157,8 @@ mod tests {
 
     const NOW: Timestamp = Timestamp(1_000);
 
-    fn secret(text: &str) -> Secret {
-        Secret::new(text.into())
+    fn secret(text: &str) -> Sensitive {
+        Sensitive::new(text.into())
     }
 
     fn cluster() -> Cluster {
@@ -348,7 +348,7 @@ mod tests {
         let Change::Cluster(Write::Update { value, read_at: Version(0) }) = change else {
             panic!("{change:?}")
         };
-        let tokens = [&value.authority.worker_token, &value.authority.manager_token].map(Secret::reveal);
+        let tokens = [&value.authority.worker_token, &value.authority.manager_token].map(Sensitive::reveal);
         assert_eq!(tokens, ["new", "manager"]);
         let stale = update_cluster(&cluster(), Version(3), ClusterSpec::default(), Rotation::default());
         assert_eq!(stale, Err(ApiError::internal(OUT_OF_SEQUENCE)));

@@ -9,7 +9,7 @@ use common::engine_api::service::{
     Service as ApiService, ServiceCreated, ServiceSpec as ApiServiceSpec, ServiceStatus, ServiceUpdated,
 };
 use common::limits::{RANDOM_NAME_ATTEMPTS_MAX, REGISTRY_AUTH_BYTES_MAX};
-use common::object::cluster::Secret;
+use common::object::sensitive::Sensitive;
 use common::object::{Service, ServiceId, ServiceMode, ServiceSpec, TaskState};
 use common::random::SystemRandom;
 
@@ -207,7 +207,7 @@ impl AuthFrom {
     }
 }
 
-fn kept_auth(service: &Arc<Service>, from: AuthFrom) -> Result<Option<Secret>, ApiError> {
+fn kept_auth(service: &Arc<Service>, from: AuthFrom) -> Result<Option<Sensitive>, ApiError> {
     let spec = match from {
         AuthFrom::Current => service.spec(),
         AuthFrom::Previous => service
@@ -219,7 +219,7 @@ fn kept_auth(service: &Arc<Service>, from: AuthFrom) -> Result<Option<Secret>, A
 }
 
 /// The credentials a request brings, kept as they came.
-fn registry_auth(call: &Call) -> Result<Option<Secret>, ApiError> {
+fn registry_auth(call: &Call) -> Result<Option<Sensitive>, ApiError> {
     let Some(header) = call.headers.get("x-registry-auth") else { return Ok(None) };
     let text = header.to_str().map_err(|_| ApiError::invalid("the header X-Registry-Auth is not text"))?;
     if text.len() > REGISTRY_AUTH_BYTES_MAX {
@@ -227,5 +227,5 @@ fn registry_auth(call: &Call) -> Result<Option<Secret>, ApiError> {
             "the header X-Registry-Auth is larger than {REGISTRY_AUTH_BYTES_MAX} bytes"
         )));
     }
-    Ok((!matches!(text, "" | NO_CREDENTIALS)).then(|| Secret::new(text.into())))
+    Ok((!matches!(text, "" | NO_CREDENTIALS)).then(|| Sensitive::new(text.into())))
 }

@@ -27,7 +27,8 @@ pub fn role_of_token(cluster: &Cluster, token: &str) -> Result<Role, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::object::cluster::{Authority, Secret};
+    use common::object::cluster::Authority;
+    use common::object::sensitive::Sensitive;
     use common::object::{ClusterId, ClusterSpec, Meta};
     use common::random::SeededRandom;
 
@@ -43,9 +44,9 @@ mod tests {
             spec: ClusterSpec::default(),
             authority: Authority {
                 certificate_pem: "ours".into(),
-                key_pem: Secret::new(String::new()),
-                worker_token: Secret::new(worker.clone()),
-                manager_token: Secret::new(manager.clone()),
+                key_pem: Sensitive::new(String::new()),
+                worker_token: Sensitive::new(worker.clone()),
+                manager_token: Sensitive::new(manager.clone()),
             },
             denied: Default::default(),
             next_raft_id: 2,

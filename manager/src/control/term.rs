@@ -145,7 +145,10 @@ impl Term {
                     self.wake.node(node.id);
                 }
             }
-            Changed::Cluster { .. } | Changed::Service { .. } | Changed::Task { .. } => {}
+            Changed::Cluster { .. }
+            | Changed::Service { .. }
+            | Changed::Task { .. }
+            | Changed::Payload { .. } => {}
         }
     }
 

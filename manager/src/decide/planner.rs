@@ -142,7 +142,7 @@ impl Planner {
     /// Takes note of a change in the store, whoever made it.
     pub fn noted(&mut self, change: &Changed) {
         match change {
-            Changed::Cluster { .. } => {}
+            Changed::Cluster { .. } | Changed::Payload { .. } => {}
             Changed::Node { before, after } => self.noted_node(before.as_deref(), after.as_deref()),
             Changed::Service { before, after } => self.noted_service(before.as_deref(), after.as_deref()),
             Changed::Task { before, after } => self.noted_task(before.as_deref(), after.as_deref()),
@@ -158,7 +158,7 @@ impl Planner {
     pub fn failed(&mut self, changes: &[Change]) {
         for change in changes {
             match change {
-                Change::Cluster(_) => {}
+                Change::Cluster(_) | Change::Payload(_) => {}
                 Change::Node(write) => drop(self.dirty.nodes.insert(id_of(write))),
                 Change::Service(write) => {
                     self.dirty.board.services.insert(id_of(write));

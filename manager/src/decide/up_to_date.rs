@@ -103,9 +103,9 @@ pub(super) fn compare(earlier: &ServiceSpec, current: &ServiceSpec) -> Likeness 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::object::cluster::Secret;
     use common::object::policy::{RestartPolicy, UpdateConfig};
     use common::object::ports::{EndpointSpec, Port};
+    use common::object::sensitive::Sensitive;
     use common::object::{Availability, NodeId, Role, ServiceId, Slot, TaskId, TaskState};
     use common::time::Timestamp;
 
@@ -119,7 +119,7 @@ mod tests {
             ("replicas",          |spec| spec.mode = ServiceMode::Replicated { replicas: 9 }, true),
             ("update config",     |spec| spec.update = Some(UpdateConfig::default()), true),
             ("restart policy",    |spec| spec.task.restart = Some(RestartPolicy::default()), true),
-            ("registry auth",     |spec| spec.task.registry_auth = Some(Secret::new("token".into())), true),
+            ("registry auth",     |spec| spec.task.registry_auth = Some(Sensitive::new("token".into())), true),
             ("an empty endpoint", |spec| spec.endpoint = Some(EndpointSpec::default()), true),
             ("environment",       |spec| spec.task.container.env.push("A=1".into()), false),
             ("force",             |spec| spec.task.force_update += 1, false),

@@ -47,7 +47,7 @@ fn wake(sessions: &Sessions, change: &Changed) {
             }
         }
         Changed::Cluster { .. } => sessions.nudge_all(),
-        Changed::Service { .. } => {}
+        Changed::Service { .. } | Changed::Payload { .. } => {}
     }
 }
 

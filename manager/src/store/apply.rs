@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use common::limits::PROPOSAL_CHANGES_MAX;
-use common::object::{ObjectKind, Service, Version};
+use common::object::{ObjectKind, Payload, Service, Version};
 use common::time::Timestamp;
 
 use super::change::{Change, Proposal, Rejection, Write};
@@ -47,6 +47,7 @@ fn applied_before(tables: &Tables, proposal: &Proposal) -> Option<Version> {
         Change::Node(write) => mark(&tables.nodes, write, proposal.id),
         Change::Service(write) => mark(&tables.services, write, proposal.id),
         Change::Task(write) => mark(&tables.tasks, write, proposal.id),
+        Change::Payload(write) => mark(&tables.payloads, write, proposal.id),
     }
 }
 
@@ -86,6 +87,14 @@ fn apply_all(tables: &mut Tables, version: Version, proposal: &Proposal) -> Resu
                 let (id, before, after) = write_one(&tables.tasks, write, &mark)?;
                 tables.set_task(id, after.clone());
                 Ok(Changed::Task { before, after })
+            }
+            Change::Payload(write) => {
+                let (id, before, after) = write_one(&tables.payloads, write, &mark)?;
+                if let Some(payload) = &after {
+                    check_payload(tables, payload)?;
+                }
+                tables.set_payload(id, after.clone());
+                Ok(Changed::Payload { before, after })
             }
         })
         .collect()
@@ -141,6 +150,20 @@ fn check_name(tables: &Tables, service: &Service) -> Result<(), Rejection> {
     match tables.service_by_name(name) {
         Some(other) if other.id != service.id && !service.removed => {
             Err(Rejection::NameTaken { kind: ObjectKind::Service, name: name.into() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// No two secrets have one name, nor two configs; and none is without a version.
+fn check_payload(tables: &Tables, payload: &Payload) -> Result<(), Rejection> {
+    let name = &payload.spec.name;
+    if payload.versions.is_empty() {
+        return Err(Rejection::Invalid { reason: format!("{} {name} has no version", payload.kind) });
+    }
+    match tables.payload_by_name(payload.kind, name) {
+        Some(other) if other.id != payload.id => {
+            Err(Rejection::NameTaken { kind: ObjectKind::Payload, name: name.clone() })
         }
         _ => Ok(()),
     }

@@ -1,7 +1,10 @@
 //! Rules of `apply`: all or none, versions checked, a repeated proposal applied once.
 
 use super::*;
-use common::object::{Availability, Node, NodeId, Role};
+use common::object::payload::PayloadSpec;
+use common::object::sensitive::SensitiveBytes;
+use common::object::{Availability, Node, NodeId, PayloadId, PayloadKind, Role};
+use common::time::Timestamp;
 use proptest::prelude::*;
 
 fn node(id: u128) -> Node {
@@ -74,6 +77,30 @@ fn bad_proposals_are_rejected_with_the_reason() {
         let rejection = apply(&mut tables, Version(1), &bad).0.unwrap_err();
         assert!(matches!(rejection, Rejection::Invalid { .. }), "{rejection}");
     }
+}
+
+#[test]
+fn payloads_have_names_of_their_own_by_kind_and_at_least_one_version() {
+    use PayloadKind::{Config, Secret};
+    let payload = |id, kind, name: &str| {
+        let spec = PayloadSpec { name: name.into(), ..PayloadSpec::default() };
+        Payload::new(PayloadId(id), kind, spec, SensitiveBytes::new(b"value".to_vec()), Timestamp(1))
+    };
+    let mut tables = Tables::default();
+    let mut write = |id: u64, write| {
+        let proposal = Proposal { id, at: Timestamp(id), changes: vec![Change::Payload(write)] };
+        apply(&mut tables, Version(id), &proposal).0.map_err(|rejection| rejection.to_string())
+    };
+    assert!(write(1, Write::Create(payload(1, Secret, "key"))).is_ok());
+    assert!(write(2, Write::Create(payload(2, Config, "key"))).is_ok(), "a config is no secret");
+    let taken = write(3, Write::Create(payload(3, Secret, "key"))).unwrap_err();
+    assert!(taken.ends_with("secret or config key already exists"), "{taken}");
+    let none = Payload { versions: Vec::new(), ..payload(4, Secret, "none") };
+    assert_eq!(write(4, Write::Create(none)), Err("invalid proposal: secret none has no version".into()));
+    assert!(write(5, Write::Remove { id: PayloadId(1), read_at: Version(1) }).is_ok());
+    assert!(write(6, Write::Create(payload(5, Secret, "key"))).is_ok(), "the name is free again");
+    assert_eq!(tables.payload_by_name(Config, "key").unwrap().id, PayloadId(2));
+    assert_eq!(tables.payload_by_name(Secret, "key").unwrap().id, PayloadId(5));
 }
 
 fn any_write() -> impl Strategy<Value = Write<Node>> {

@@ -1,6 +1,6 @@
 //! What can be written: groups of changes that apply whole or not at all.
 
-use common::object::{Cluster, Node, ObjectKind, Service, Task, Version};
+use common::object::{Cluster, Node, ObjectKind, Payload, Service, Task, Version};
 use common::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,7 @@ pub enum Change {
     Node(Write<Node>),
     Service(Write<Service>),
     Task(Write<Task>),
+    Payload(Write<Payload>),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

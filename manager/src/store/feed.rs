@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use common::limits::FEED_CHANGES_MAX;
-use common::object::{Cluster, Node, Service, Task, Version};
+use common::object::{Cluster, Node, Payload, Service, Task, Version};
 use tokio::sync::watch;
 
 /// One object before and after: created without `before`, removed without `after`.
@@ -14,6 +14,7 @@ pub enum Changed {
     Node { before: Option<Arc<Node>>, after: Option<Arc<Node>> },
     Service { before: Option<Arc<Service>>, after: Option<Arc<Service>> },
     Task { before: Option<Arc<Task>>, after: Option<Arc<Task>> },
+    Payload { before: Option<Arc<Payload>>, after: Option<Arc<Payload>> },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

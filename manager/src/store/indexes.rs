@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use common::object::{NodeId, Service, ServiceId, Slot, Task, TaskId};
+use common::object::{NodeId, Payload, PayloadId, PayloadKind, Service, ServiceId, Slot, Task, TaskId};
 use imbl::{OrdMap, OrdSet};
 
 /// All indexes. A clone is cheap, like that of a table.
@@ -13,6 +13,7 @@ pub struct Indexes {
     service_names: OrdMap<Box<str>, ServiceId>,
     slots: OrdSet<(ServiceId, Slot, TaskId)>,
     nodes: OrdSet<(NodeId, TaskId)>,
+    payload_names: OrdMap<(PayloadKind, Box<str>), PayloadId>,
 }
 
 const FIRST_TASK: TaskId = TaskId(u128::MIN);
@@ -54,6 +55,19 @@ impl Indexes {
                 self.nodes.insert(new);
             }
         }
+    }
+
+    pub(super) fn payload(&mut self, before: Option<&Payload>, after: Option<&Payload>) {
+        if let Some(before) = before {
+            self.payload_names.remove(&(before.kind, before.spec.name.as_str().into()));
+        }
+        if let Some(after) = after {
+            self.payload_names.insert((after.kind, after.spec.name.as_str().into()), after.id);
+        }
+    }
+
+    pub(super) fn payload_by_name(&self, kind: PayloadKind, name: &str) -> Option<PayloadId> {
+        self.payload_names.get(&(kind, name.into())).copied()
     }
 
     pub(super) fn service_by_name(&self, name: &str) -> Option<ServiceId> {

@@ -3,7 +3,9 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use common::object::{Cluster, ClusterId, Meta, Node, NodeId, ObjectKind, Service, ServiceId, Task, TaskId};
+use common::object::{
+    Cluster, ClusterId, Meta, Node, NodeId, ObjectKind, Payload, PayloadId, Service, ServiceId, Task, TaskId,
+};
 use imbl::OrdMap;
 
 /// What the store needs to know of an object.
@@ -37,7 +39,7 @@ macro_rules! objects {
     };
 }
 
-objects!(Cluster: ClusterId, Node: NodeId, Service: ServiceId, Task: TaskId);
+objects!(Cluster: ClusterId, Node: NodeId, Service: ServiceId, Task: TaskId, Payload: PayloadId);
 
 /// Objects in id order.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use common::object::{Cluster, Node, NodeId, Service, ServiceId, Slot, Task, Version};
+use common::object::{
+    Cluster, Node, NodeId, Payload, PayloadId, PayloadKind, Service, ServiceId, Slot, Task, TaskId, Version,
+};
 use common::time::Timestamp;
 
 use super::indexes::{Indexes, objects};
@@ -19,6 +21,7 @@ pub struct Tables {
     pub nodes: Table<Node>,
     pub services: Table<Service>,
     pub tasks: Table<Task>,
+    pub payloads: Table<Payload>,
     pub(super) indexes: Indexes,
 }
 
@@ -31,6 +34,11 @@ impl Tables {
     /// By its whole name, in any case; removed services have none.
     pub fn service_by_name(&self, name: &str) -> Option<&Arc<Service>> {
         self.services.get(self.indexes.service_by_name(name)?)
+    }
+
+    /// By its whole name, in the case it was given in.
+    pub fn payload_by_name(&self, kind: PayloadKind, name: &str) -> Option<&Arc<Payload>> {
+        self.payloads.get(self.indexes.payload_by_name(kind, name)?)
     }
 
     /// In order of slot, then id.
@@ -54,13 +62,15 @@ impl Tables {
         before
     }
 
-    pub(crate) fn set_task(
-        &mut self,
-        id: common::object::TaskId,
-        after: Option<Arc<Task>>,
-    ) -> Option<Arc<Task>> {
+    pub(crate) fn set_task(&mut self, id: TaskId, after: Option<Arc<Task>>) -> Option<Arc<Task>> {
         let before = self.tasks.set(id, after.clone());
         self.indexes.task(before.as_deref(), after.as_deref());
+        before
+    }
+
+    pub(crate) fn set_payload(&mut self, id: PayloadId, after: Option<Arc<Payload>>) -> Option<Arc<Payload>> {
+        let before = self.payloads.set(id, after.clone());
+        self.indexes.payload(before.as_deref(), after.as_deref());
         before
     }
 }

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::object::cluster::{Authority, Secret};
+use common::object::cluster::Authority;
 use common::object::node::{ManagerRecord, NodeStatus};
+use common::object::payload::{PayloadSpec, PayloadVersion};
+use common::object::sensitive::{Sensitive, SensitiveBytes};
 use common::object::*;
 use common::time::Timestamp;
 use proptest::collection::{btree_map, vec};
@@ -19,10 +21,16 @@ prop_compose! {
         newest: u64,
         clusters in vec(any_cluster(), 0..3),
         nodes in vec(any_node(), 0..40),
+        payloads in btree_map(any::<String>(), any_payload(), 0..4),
     ) -> Tables {
         let mut tables = Tables { version: Version(version), newest: Timestamp(newest), ..Tables::default() };
         clusters.into_iter().for_each(|cluster| drop(tables.clusters.set(cluster.id, Some(Arc::new(cluster)))));
         nodes.into_iter().for_each(|node| drop(tables.nodes.set(node.id, Some(Arc::new(node)))));
+        // As apply keeps it: no two of one kind with one name.
+        for (name, mut payload) in payloads {
+            payload.spec.name = name;
+            tables.set_payload(payload.id, Some(Arc::new(payload)));
+        }
         tables
     }
 }
@@ -60,9 +68,9 @@ prop_compose! {
             },
             authority: Authority {
                 certificate_pem: "certificate".into(),
-                key_pem: Secret::new(key),
-                worker_token: Secret::new(worker),
-                manager_token: Secret::new(manager),
+                key_pem: Sensitive::new(key),
+                worker_token: Sensitive::new(worker),
+                manager_token: Sensitive::new(manager),
             },
             denied: denied.into_iter().map(|(node, until)| (NodeId(node), Timestamp(until))).collect(),
             next_raft_id,
@@ -70,6 +78,24 @@ prop_compose! {
             subnet_size: 24,
             data_path_port: 4789,
         }
+    }
+}
+
+prop_compose! {
+    pub fn any_payload()(
+        id: u128,
+        secret: bool,
+        versions in vec(any::<Vec<u8>>(), 1..4),
+    ) -> Payload {
+        let kind = if secret { PayloadKind::Secret } else { PayloadKind::Config };
+        let mut versions = versions.into_iter().map(SensitiveBytes::new);
+        let spec = PayloadSpec::default();
+        let first = versions.next().expect("at least one");
+        let mut payload = Payload::new(PayloadId(id), kind, spec, first, Timestamp(1));
+        payload.versions.extend(
+            (2..).zip(versions).map(|(number, data)| PayloadVersion { number, created_at: Timestamp(number), data }),
+        );
+        payload
     }
 }
 

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use common::engine_api::system::{GossipMember, RaftStatus};
-use common::object::cluster::{Authority, Secret};
+use common::object::cluster::Authority;
 use common::object::node::{EngineDescription, ManagerRecord, NodeStatus, Platform, Resources, TlsInfo};
+use common::object::sensitive::Sensitive;
 use common::object::{
     Cluster, ClusterId, ClusterSpec, Node, NodeDescription, NodeId, NodeSpec, NodeState, Role, Version,
 };
@@ -156,9 +157,9 @@ impl Control for FakeCluster {
         .boxed()
     }
 
-    fn new_join_token(&self, _: &Authority) -> Result<Secret, ControlError> {
+    fn new_join_token(&self, _: &Authority) -> Result<Sensitive, ControlError> {
         let number = self.tokens.fetch_add(1, Ordering::Relaxed) + 1;
-        Ok(Secret::new(format!("SWMTKN-1-new-{number}")))
+        Ok(Sensitive::new(format!("SWMTKN-1-new-{number}")))
     }
 }
 
@@ -294,9 +295,9 @@ fn settings() -> Cluster {
         spec: ClusterSpec::default(),
         authority: Authority {
             certificate_pem: ROOT.into(),
-            key_pem: Secret::new("PRIVATE-KEY".into()),
-            worker_token: Secret::new("SWMTKN-1-worker".into()),
-            manager_token: Secret::new("SWMTKN-1-manager".into()),
+            key_pem: Sensitive::new("PRIVATE-KEY".into()),
+            worker_token: Sensitive::new("SWMTKN-1-worker".into()),
+            manager_token: Sensitive::new("SWMTKN-1-manager".into()),
         },
         denied: Default::default(),
         next_raft_id: 10,

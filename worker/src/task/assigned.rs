@@ -238,6 +238,7 @@ mod tests {
             tasks: tasks.to_vec(),
             removed: removed.iter().map(|id| TaskId(*id)).collect(),
             digest: digest(all.iter()),
+            ..AssignmentUpdate::default()
         }
     }
 
@@ -327,7 +328,7 @@ mod tests {
                     tasks.into_iter().map(|(id, spec)| task(id, spec, TaskState::Running)).collect();
                 let mut update = AssignmentUpdate {
                     applies_to, results_in, more, specs: vec![spec(0), spec(1)], tasks,
-                    removed: ids(&removed), digest: 0,
+                    removed: ids(&removed), ..AssignmentUpdate::default()
                 };
                 if right && let Position::At(_) = assigned.position {
                     let mut staged = Staged::default();

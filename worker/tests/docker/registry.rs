@@ -9,8 +9,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use common::object::TaskSpec;
-use common::object::cluster::Secret;
 use common::object::container::ContainerSpec;
+use common::object::sensitive::Sensitive;
 use worker::runtime::{RunError, Seen};
 
 use crate::support::{IMAGE, Node, docker, skipped};
@@ -107,12 +107,12 @@ impl Drop for Registry {
     }
 }
 
-fn login(registry: &Registry, password: &str) -> Option<Secret> {
+fn login(registry: &Registry, password: &str) -> Option<Sensitive> {
     let json = serde_json::json!({"username": "me", "password": password, "serveraddress": registry.address});
-    Some(Secret::new(URL_SAFE.encode(json.to_string())))
+    Some(Sensitive::new(URL_SAFE.encode(json.to_string())))
 }
 
-fn wanted(image: &str, registry_auth: Option<Secret>) -> TaskSpec {
+fn wanted(image: &str, registry_auth: Option<Sensitive>) -> TaskSpec {
     let container = ContainerSpec { image: image.into(), ..ContainerSpec::default() };
     TaskSpec { container, registry_auth, ..TaskSpec::default() }
 }

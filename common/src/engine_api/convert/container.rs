@@ -244,6 +244,8 @@ fn secret_to_api(secret: &FileReference) -> api::SecretReference {
         file: target_to_api(secret),
         secret_id: secret.id.clone(),
         secret_name: secret.name.clone(),
+        version: secret.version,
+        refresh: secret.refresh.clone(),
     }
 }
 
@@ -252,7 +254,11 @@ fn secret_from_api(secret: api::SecretReference) -> Result<FileReference, Conver
         return Err(ConvertError::Reference { kind: "secret" });
     }
     let file = secret.file.ok_or(ConvertError::ReferenceTarget { kind: "secret" })?;
-    Ok(file_reference(secret.secret_id, secret.secret_name, Some(file)))
+    Ok(FileReference {
+        version: secret.version,
+        refresh: secret.refresh,
+        ..file_reference(secret.secret_id, secret.secret_name, Some(file))
+    })
 }
 
 fn config_to_api(config: &FileReference) -> api::ConfigReference {
@@ -260,6 +266,8 @@ fn config_to_api(config: &FileReference) -> api::ConfigReference {
     api::ConfigReference {
         config_id: config.id.clone(),
         config_name: config.name.clone(),
+        version: config.version,
+        refresh: config.refresh.clone(),
         runtime: file.is_none().then_some(api::RuntimeTarget {}),
         file,
     }
@@ -272,7 +280,11 @@ fn config_from_api(config: api::ConfigReference) -> Result<FileReference, Conver
     if config.file.is_none() && config.runtime.is_none() {
         return Err(ConvertError::ReferenceTarget { kind: "config" });
     }
-    Ok(file_reference(config.config_id, config.config_name, config.file))
+    Ok(FileReference {
+        version: config.version,
+        refresh: config.refresh,
+        ..file_reference(config.config_id, config.config_name, config.file)
+    })
 }
 
 fn target_to_api(reference: &FileReference) -> Option<api::FileTarget> {
@@ -287,7 +299,7 @@ fn target_to_api(reference: &FileReference) -> Option<api::FileTarget> {
 fn file_reference(id: String, name: String, file: Option<api::FileTarget>) -> FileReference {
     match file {
         Some(api::FileTarget { name: target, uid, gid, mode }) => {
-            FileReference { id, name, target: Some(target), uid, gid, mode }
+            FileReference { id, name, target: Some(target), uid, gid, mode, ..FileReference::default() }
         }
         None => FileReference { id, name, ..FileReference::default() },
     }

@@ -122,7 +122,7 @@ fn a_task_shows_its_service_s_spec_of_its_number() {
 #[test]
 fn credentials_are_shown_to_nobody() {
     let mut spec = read(everything()).expect("a spec");
-    spec.task.registry_auth = Some(crate::object::cluster::Secret::new("hidden".into()));
+    spec.task.registry_auth = Some(crate::object::sensitive::Sensitive::new("hidden".into()));
     let shown = serde_json::to_string(&service_spec_to_api(&spec)).expect("JSON");
     assert!(!shown.contains("hidden") && !format!("{spec:?}").contains("hidden"));
 }

@@ -8,7 +8,8 @@ mod log;
 mod suite;
 mod wire;
 
-use common::object::cluster::{Authority, Secret};
+use common::object::cluster::Authority;
+use common::object::sensitive::Sensitive;
 use common::object::{Cluster, ClusterId, ClusterSpec, Meta, Node, NodeDescription, NodeId, NodeSpec, Role};
 use common::time::Timestamp;
 
@@ -18,7 +19,7 @@ pub const SECRET: &str = "SWMTKN-1-this-must-not-be-readable-on-a-disk";
 
 /// A proposal that creates the cluster, with a secret in it.
 pub fn create_cluster(id: u64) -> Proposal {
-    let secret = || Secret::new(SECRET.into());
+    let secret = || Sensitive::new(SECRET.into());
     let cluster = Cluster {
         id: ClusterId(1),
         meta: Meta::default(),

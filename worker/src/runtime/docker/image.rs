@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use bollard::models::CreateImageInfo;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use common::limits::{ENGINE_CALL_TIME_MAX, ENGINE_PULL_LAYERS_MAX, ENGINE_PULL_STALL_MAX, ENGINE_PULLS_MAX};
-use common::object::cluster::Secret;
+use common::object::sensitive::Sensitive;
 use common::shutdown::Tasks;
 use futures_util::StreamExt;
 use tokio::sync::{Semaphore, watch};
@@ -31,7 +31,7 @@ pub struct Images {
 #[derive(Clone)]
 struct Pull {
     image: String,
-    auth: Option<Secret>,
+    auth: Option<Sensitive>,
     state: watch::Sender<PullState>,
 }
 
@@ -51,7 +51,7 @@ impl Images {
     pub async fn ensure(
         &self,
         image: &str,
-        auth: Option<&Secret>,
+        auth: Option<&Sensitive>,
         progress: Progress<'_>,
     ) -> Result<(), RunError> {
         if self.prefer_offline || is_id(image) || has_digest(image) && self.is_local(image).await? {
@@ -83,7 +83,12 @@ impl Images {
         }
     }
 
-    async fn pull(&self, image: &str, auth: Option<&Secret>, tell: Progress<'_>) -> Result<(), EngineError> {
+    async fn pull(
+        &self,
+        image: &str,
+        auth: Option<&Sensitive>,
+        tell: Progress<'_>,
+    ) -> Result<(), EngineError> {
         let mut state = self.join(image, auth);
         let mut told = String::new();
         loop {
@@ -102,7 +107,7 @@ impl Images {
     }
 
     /// Joins a pull that is under way, or begins one.
-    fn join(&self, image: &str, auth: Option<&Secret>) -> watch::Receiver<PullState> {
+    fn join(&self, image: &str, auth: Option<&Sensitive>) -> watch::Receiver<PullState> {
         let mut under_way = self.under_way.lock().expect("no holder panics");
         if let Some(pull) = under_way.iter().find(|pull| pull.image == image && pull.auth.as_ref() == auth) {
             return pull.state.subscribe();
