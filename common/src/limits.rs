@@ -75,6 +75,31 @@ pub const CONTROL_RETRY: Duration = Duration::from_millis(200);
 pub const API_CONNECTIONS_MAX: usize = 1_024;
 /// Connections beyond that which are told so at a time; further ones are closed unheard.
 pub const API_REFUSALS_MAX: usize = 64;
+/// The same for the API on TCP, of which one client certificate may have some: so nobody there can keep the local
+/// socket from answering, nor one client the others.
+pub const API_TCP_CONNECTIONS_MAX: usize = 1_024;
+pub const API_CONNECTIONS_PER_CLIENT_MAX: usize = 128;
+/// TLS handshakes of API clients that have not finished: in all, and from one address; and how long one may take.
+pub const API_HANDSHAKES_MAX: usize = 256;
+pub const API_HANDSHAKES_PER_ADDRESS_MAX: usize = 32;
+pub const API_HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
+/// Handshakes from one address that may fail in such a time; further connections from there are closed unheard.
+pub const API_FAILURES_PER_ADDRESS_MAX: u32 = 64;
+pub const API_FAILURES_PERIOD: Duration = Duration::from_secs(10);
+/// Addresses whose failures are counted at a time; while there are more, the oldest are forgotten.
+pub const API_FAILING_ADDRESSES_MAX: usize = 4_096;
+/// Requests of one client certificate: per second for ever, and at once after a pause.
+pub const API_REQUESTS_PER_SECOND_MAX: u32 = 500;
+pub const API_REQUESTS_AT_ONCE_MAX: u32 = 2_000;
+/// How long the certificate lasts that a manager shows to API clients; it is made anew at half of that.
+pub const API_SERVER_CERTIFICATE_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Client certificates on record, those included that were revoked and have not expired.
+pub const CLIENT_CERTIFICATES_MAX: usize = 512;
+/// The name in a client certificate: what a common name may have.
+pub const CLIENT_NAME_BYTES_MAX: usize = 64;
+/// How long a client certificate may last at least and at most.
+pub const CLIENT_EXPIRY_MIN: Duration = Duration::from_secs(1);
+pub const CLIENT_EXPIRY_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Bytes of a request's line and headers: `docker build` puts its arguments there.
 pub const API_HEAD_BYTES_MAX: usize = 256 << 10;
 /// How long a client may take to send a request's head; also how long an idle connection is kept.

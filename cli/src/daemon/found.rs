@@ -53,6 +53,7 @@ pub fn found(init: &Init, now: Timestamp) -> anyhow::Result<Founding> {
         address_pools: init.address_pools.clone(),
         subnet_size: init.subnet_size,
         data_path_port: init.data_path_port,
+        clients: Default::default(),
     };
     Ok(Founding { identity, cluster, node: Node::new(node, Role::Manager, init.availability) })
 }

@@ -177,6 +177,7 @@ mod tests {
             address_pools: Vec::new(),
             subnet_size: 24,
             data_path_port: 4789,
+            clients: Default::default(),
         }
     }
 

@@ -77,6 +77,7 @@ prop_compose! {
             address_pools,
             subnet_size: 24,
             data_path_port: 4789,
+            clients: Default::default(),
         }
     }
 }

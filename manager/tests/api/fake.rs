@@ -304,6 +304,7 @@ fn settings() -> Cluster {
         address_pools: vec!["10.0.0.0/8".into()],
         subnet_size: 24,
         data_path_port: 4789,
+        clients: Default::default(),
     }
 }
 

@@ -35,6 +35,7 @@ pub fn create_cluster(id: u64) -> Proposal {
         address_pools: Vec::new(),
         subnet_size: 24,
         data_path_port: 4789,
+        clients: Default::default(),
     };
     Proposal { id, at: Timestamp(1), changes: vec![Change::Cluster(Write::Create(cluster))] }
 }
