@@ -100,6 +100,27 @@ pub const CLIENT_NAME_BYTES_MAX: usize = 64;
 /// How long a client certificate may last at least and at most.
 pub const CLIENT_EXPIRY_MIN: Duration = Duration::from_secs(1);
 pub const CLIENT_EXPIRY_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// Audit records that wait for the writer; more make their answers wait. Taken and synced so many at a time.
+pub const AUDIT_QUEUE_RECORDS_MAX: usize = 1_024;
+pub const AUDIT_BATCH_RECORDS_MAX: usize = 256;
+/// One file of the audit record, and how many are kept: the oldest goes.
+pub const AUDIT_FILE_BYTES_MAX: u64 = 8 << 20;
+pub const AUDIT_FILES_MAX: usize = 8;
+/// One line of it; its parts are cut so that it is never longer.
+pub const AUDIT_LINE_BYTES_MAX: usize = 16 << 10;
+/// Of an error, and of a path or name, that is kept in a record.
+pub const AUDIT_ERROR_CHARS_MAX: usize = 512;
+pub const AUDIT_NAME_CHARS_MAX: usize = 256;
+/// Damaged lines of one file that are told one by one.
+pub const AUDIT_NOTES_MAX: usize = 8;
+/// Records shown where nobody says how many, and at most.
+pub const AUDIT_RECORDS_DEFAULT: usize = 1_000;
+pub const AUDIT_RECORDS_MAX: usize = 10_000;
+/// Refusals of one client, or of all callers that nobody knows, that are recorded a minute: a flood of them must not
+/// push out what people did.
+pub const AUDIT_REFUSALS_PER_MINUTE_MAX: u32 = 60;
+/// How long another manager may take to send its part of the audit record.
+pub const AUDIT_MANAGER_WAIT: Duration = Duration::from_secs(3);
 /// Bytes of a request's line and headers: `docker build` puts its arguments there.
 pub const API_HEAD_BYTES_MAX: usize = 256 << 10;
 /// How long a client may take to send a request's head; also how long an idle connection is kept.
