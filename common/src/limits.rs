@@ -119,6 +119,10 @@ pub const AUDIT_RECORDS_MAX: usize = 10_000;
 /// Refusals of one client, or of all callers that nobody knows, that are recorded a minute: a flood of them must not
 /// push out what people did.
 pub const AUDIT_REFUSALS_PER_MINUTE_MAX: u32 = 60;
+/// How often `swarm audit --follow` asks again.
+pub const AUDIT_FOLLOW_PERIOD: Duration = Duration::from_secs(1);
+/// A file of a context of the command line.
+pub const CONTEXT_FILE_BYTES_MAX: u64 = 1 << 20;
 /// How long another manager may take to send its part of the audit record.
 pub const AUDIT_MANAGER_WAIT: Duration = Duration::from_secs(3);
 /// Bytes of a request's line and headers: `docker build` puts its arguments there.

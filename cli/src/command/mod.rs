@@ -1,6 +1,9 @@
 //! What each command does: arguments to API calls to text. One file per noun or verb.
 
+pub mod audit;
+pub mod client_cert;
 pub mod cluster_flags;
+pub mod context;
 pub mod documents;
 pub mod edit;
 pub mod events;
