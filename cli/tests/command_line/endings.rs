@@ -40,7 +40,7 @@ fn errors_of_the_daemon_become_exit_codes() {
 fn usage_errors_ask_the_daemon_nothing() {
     let api = healthy().serve();
     #[rustfmt::skip]
-    let cases: [(&[&str], &str); 16] = [
+    let cases: [(&[&str], &str); 17] = [
         (&[],                                            "Usage: swarm [OPTIONS] <COMMAND>"),
         (&["frobnicate"],                                "unrecognized subcommand 'frobnicate'"),
         (&["node"],                                      "Usage: swarm node [OPTIONS] <COMMAND>"),
