@@ -135,9 +135,7 @@ impl fmt::Debug for DataKey {
 fn wrapping_key(node_key: &NodeKey, unlock_key: Option<&UnlockKey>) -> LessSafeKey {
     let bytes = match unlock_key {
         None => key::derive(&[node_key.secret_bytes()], "data key"),
-        Some(unlock_key) => {
-            key::derive(&[node_key.secret_bytes(), unlock_key.reveal()], "locked data key")
-        },
+        Some(unlock_key) => key::derive(&[node_key.secret_bytes(), unlock_key.reveal()], "locked data key"),
     };
     let key = UnboundKey::new(&AES_256_GCM, bytes.as_slice()).expect("AES-256 takes 32 bytes");
     LessSafeKey::new(key)
