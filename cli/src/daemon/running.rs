@@ -21,6 +21,7 @@ use common::transport::{
     Arrivals, Incoming, Peer, PeerIdentity, Stream, StreamKind, Transport, TransportError,
 };
 use common::wire::join::KnownManager;
+use manager::audit::Audit;
 use manager::manager::{Manager, Settings};
 use manager::raft;
 use tokio::sync::watch;
@@ -39,6 +40,7 @@ pub struct Setup {
     /// The runtimes this node offers.
     pub runtimes: Vec<RuntimeKind>,
     pub clock: Arc<dyn Clock>,
+    pub audit: Audit,
     pub tasks: Tasks,
 }
 
@@ -266,6 +268,7 @@ impl Running {
         let manager =
             Manager::start(settings, transport, self.gossip.clone(), self.setup.clock.clone(), &self.tasks)
                 .await?;
+        manager.keep_record_in(self.setup.audit.clone());
         let (agent, tasks) = (self.agent.clone(), self.tasks.clone());
         manager.reach_this_node_by(Arc::new(move |kind| {
             let (near, far) = tokio::io::duplex(LOCAL_STREAM_BYTES);
