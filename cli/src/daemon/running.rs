@@ -24,7 +24,7 @@ use common::wire::join::KnownManager;
 use manager::audit::Audit;
 use manager::manager::{Manager, Settings};
 use manager::raft;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use worker::agent::{Agent, AgentHandle, AgentSettings};
 use worker::session::{About, Opener, Session, SessionState};
 
@@ -58,6 +58,8 @@ pub struct Running {
     pub agent: AgentHandle,
     /// Why the manager here had to stop.
     pub failure: watch::Sender<Option<String>>,
+    /// The certificate is to be renewed now, with a new key.
+    pub renew_soon: Notify,
     /// Held while the keys that this node's data is kept with change.
     pub at_rest_turn: tokio::sync::Mutex<()>,
     identity: watch::Sender<NodeIdentity>,
@@ -75,6 +77,7 @@ impl Running {
         stored: StoredIdentity,
     ) -> anyhow::Result<Arc<Self>> {
         let identity = stored.identity.clone();
+        let local_key = stored.local_key.clone();
         // On disk before it is used: two lives under one generation could not be told apart.
         let seconds = setup.clock.now().0 / 1_000_000_000;
         file.generation = seconds.max(file.generation + 1);
@@ -102,6 +105,7 @@ impl Running {
             node: identity.node,
             hostname: setup.describer.hostname(),
             folder: setup.folder.tasks_folder(),
+            local_key,
             runtimes,
             random: Box::new(SystemRandom),
             clock: setup.clock.clone(),
@@ -117,6 +121,7 @@ impl Running {
             session,
             agent: agent.clone(),
             failure: watch::Sender::new(None),
+            renew_soon: Notify::new(),
             at_rest_turn: tokio::sync::Mutex::new(()),
             identity: watch::Sender::new(identity),
             stored: Mutex::new(stored),
@@ -289,7 +294,7 @@ impl Running {
         self.remember(|file| file.raft_id = None)?;
         raft::wipe(&self.setup.folder.raft_folder())?;
         let _turn = self.at_rest_turn.lock().await;
-        self.store(|stored| *stored = StoredIdentity::bare(stored.identity.clone()))
+        self.store(StoredIdentity::forget_manager)
     }
 
     /// Stops the manager and leaves its files as they are.

@@ -141,7 +141,8 @@ pub struct Init {
 pub struct Restore {
     pub listen_addr: String,
     pub advertise_addr: String,
-    pub availability: Availability,
+    /// None: what the node of the record has that this one becomes, or the default.
+    pub availability: Option<Availability>,
     pub meta: BackupMeta,
     pub tables: Tables,
 }
