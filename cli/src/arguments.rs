@@ -7,8 +7,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::{
-    documents, events, gossip, info, init, join, join_token, leave, node, raft, service, task, update,
-    version,
+    documents, events, gossip, info, init, join, join_token, leave, node, payload, raft, service, task,
+    update, version,
 };
 use crate::paths::Host;
 use crate::{daemon, exit, lab};
@@ -100,6 +100,20 @@ pub enum Command {
     Task {
         #[command(subcommand)]
         command: task::Command,
+    },
+
+    /// Manage what tasks get as files that nobody else sees
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Secret {
+        #[command(subcommand)]
+        command: Box<payload::secret::Command>,
+    },
+
+    /// Manage what tasks get as files
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Config {
+        #[command(subcommand)]
+        command: Box<payload::config::Command>,
     },
 
     Events(events::Args),

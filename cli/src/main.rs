@@ -85,6 +85,8 @@ async fn ask(command: Command, client: &Client) -> anyhow::Result<ExitCode> {
         Command::Node { command } => command::node::run(command, client).await?,
         Command::Service { command } => command::service::run(command, client).await?,
         Command::Task { command } => command::task::run(command, client).await?,
+        Command::Secret { command } => command::payload::secret::run(*command, client).await?,
+        Command::Config { command } => command::payload::config::run(*command, client).await?,
         Command::Events(args) => command::events::run(args, client).await?,
         Command::Raft { command } => command::raft::run(command, client).await?,
         Command::Gossip { command } => command::gossip::run(command, client).await?,

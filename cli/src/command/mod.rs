@@ -11,6 +11,7 @@ pub mod join;
 pub mod join_token;
 pub mod leave;
 pub mod node;
+pub mod payload;
 pub mod raft;
 pub mod service;
 pub mod task;
