@@ -9,6 +9,7 @@
 //! - `engine`: the Docker Engine behind us, streamed through.
 //! - `target`, `filter`, `exchange`, `error`: reading requests, writing answers.
 
+mod backup;
 mod change;
 mod describe;
 mod engine;
@@ -48,5 +49,5 @@ mod view;
 pub use describe::describe_engine;
 pub use engine::EngineSettings;
 pub use error::ApiError;
-pub use host::{Control, ControlError, Fault, Host, HostStatus, Init, Join, LocalState, LogsError};
+pub use host::{Control, ControlError, Fault, Host, HostStatus, Init, Join, LocalState, LogsError, Restore};
 pub use serve::serve;

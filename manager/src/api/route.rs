@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use common::limits::{API_LARGE_BODIES_MAX, API_REQUEST_TIME_MAX};
+use common::limits::{API_LARGE_BODIES_MAX, API_REQUEST_TIME_MAX, BACKUPS_AT_ONCE_MAX};
 use common::report::Report;
 use common::shutdown::Tasks;
 use hyper::header::{HeaderValue, SERVER};
@@ -20,7 +20,9 @@ use super::host::{Fault, Host};
 use super::payloads::kind_of;
 use super::serve::Slot;
 use super::target::Target;
-use super::{events, explain, extras, logs, networks, nodes, payloads, services, swarm, system, tasks};
+use super::{
+    backup, events, explain, extras, logs, networks, nodes, payloads, services, swarm, system, tasks,
+};
 
 /// What all connections share.
 pub(super) struct Edge {
@@ -29,12 +31,16 @@ pub(super) struct Edge {
     pub tasks: Tasks,
     /// Slots for request bodies that are not small.
     pub large_bodies: Semaphore,
+    /// Backups and restores under way.
+    pub backups: Arc<Semaphore>,
 }
 
 impl Edge {
     pub fn new(host: Arc<dyn Host>, engine: EngineSettings, tasks: Tasks) -> Self {
         let engine = Arc::new(Engine::new(engine, tasks.clone()));
-        Self { host, engine, tasks, large_bodies: Semaphore::new(API_LARGE_BODIES_MAX) }
+        let large_bodies = Semaphore::new(API_LARGE_BODIES_MAX);
+        let backups = Arc::new(Semaphore::new(BACKUPS_AT_ONCE_MAX));
+        Self { host, engine, tasks, large_bodies, backups }
     }
 
     /// Learns what the engine speaks, so that the first client already hears it.
@@ -90,6 +96,8 @@ impl Edge {
             ("POST", ["swarm", "init"]) => swarm::init(self, &mut call).await,
             ("POST", ["swarm", "join"]) => swarm::join(self, &mut call).await,
             ("POST", ["swarm", "leave"]) => swarm::leave(self, &call).await,
+            ("POST", ["swarm", "unlock"]) => swarm::unlock(self, &mut call).await,
+            ("POST", ["swarm", "x", "restore"]) => backup::restore(self, &mut call).await,
             (method, path) => {
                 let answering = self.bounded(method, path, &mut call);
                 tokio::time::timeout(API_REQUEST_TIME_MAX, answering).await.unwrap_or_else(|_| {
@@ -109,7 +117,8 @@ impl Edge {
             ("GET", ["swarm"]) => swarm::inspect(self, call).await,
             ("POST", ["swarm", "update"]) => swarm::update(self, call).await,
             ("GET", ["swarm", "unlockkey"]) => swarm::unlock_key(self).await,
-            ("POST", ["swarm", "unlock"]) => swarm::unlock(self).await,
+            ("GET", ["swarm", "x", "backup"]) => backup::take(self, call).await,
+            ("POST", ["swarm", "x", "rotate-data-keys"]) => swarm::rotate_data_keys(self).await,
             ("GET", ["swarm", "x", "raft"]) => extras::raft(self),
             ("GET", ["swarm", "x", "gossip"]) => extras::gossip(self),
             ("POST", ["swarm", "x", "lab", "cut"]) => extras::fault(self, Fault::Cut),
