@@ -8,7 +8,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::{
     audit, backup, client_cert, context, documents, events, gossip, info, init, join, join_token, leave,
-    node, raft, restore, service, task, unlock, unlock_key, update, version,
+    node, payload, raft, restore, service, task, unlock, unlock_key, update, version,
 };
 use crate::context::Asked;
 use crate::context::endpoint::{Address, TlsFiles};
@@ -125,6 +125,20 @@ pub enum Command {
     Task {
         #[command(subcommand)]
         command: task::Command,
+    },
+
+    /// Manage what tasks get as files that nobody else sees
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Secret {
+        #[command(subcommand)]
+        command: Box<payload::secret::Command>,
+    },
+
+    /// Manage what tasks get as files
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Config {
+        #[command(subcommand)]
+        command: Box<payload::config::Command>,
     },
 
     Events(events::Args),

@@ -106,6 +106,8 @@ async fn ask(command: Command, client: &Client) -> anyhow::Result<ExitCode> {
         Command::Task { command } => command::task::run(command, client).await?,
         Command::ClientCert { command } => command::client_cert::run(command, client).await?,
         Command::Audit(args) => command::audit::run(args, client).await?,
+        Command::Secret { command } => command::payload::secret::run(*command, client).await?,
+        Command::Config { command } => command::payload::config::run(*command, client).await?,
         Command::Events(args) => command::events::run(args, client).await?,
         Command::Raft { command } => command::raft::run(command, client).await?,
         Command::Gossip { command } => command::gossip::run(command, client).await?,

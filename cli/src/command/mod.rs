@@ -15,6 +15,7 @@ pub mod join;
 pub mod join_token;
 pub mod leave;
 pub mod node;
+pub mod payload;
 pub mod raft;
 pub mod restore;
 pub mod service;
