@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::PayloadId;
 use super::words::words;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,6 +153,16 @@ pub struct TmpfsOptions {
     pub size_bytes: i64,
     pub mode: u32,
     pub options: Vec<Vec<String>>,
+}
+
+impl FileReference {
+    /// Which payload has to be on the task's node, and which version: none means the newest one. Nothing where it is
+    /// no file, as credential specs of Windows are not.
+    pub fn wanted(&self) -> Option<(PayloadId, Option<u64>)> {
+        self.target.as_ref()?;
+        let follows = self.version == 0 || self.refresh.is_some();
+        Some((self.id.parse().ok()?, (!follows).then_some(self.version)))
+    }
 }
 
 /// A driver of the engine, and what it is told.
