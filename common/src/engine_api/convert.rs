@@ -5,6 +5,7 @@
 
 mod container;
 mod mount;
+mod payload;
 mod policy;
 mod service;
 mod task;
@@ -18,12 +19,13 @@ use super::node::{self as api_node, ManagerStatus};
 use super::swarm as api_swarm;
 use super::{ObjectVersion, swarm::SwarmSpec};
 pub use container::{container_from_api, container_to_api};
+pub use payload::{payload_spec_from_api, payload_to_api};
 pub use service::{insert_defaults, service_spec_from_api, service_spec_to_api, service_to_api};
 pub use task::{task_name, task_spec_from_api, task_spec_to_api, task_to_api};
 
 use crate::limits::CERTIFICATE_EXPIRY_MIN;
 use crate::object::cluster::LivenessPreset;
-use crate::object::{Availability, Cluster, ClusterSpec, Meta, Node, NodeSpec, Role, node};
+use crate::object::{Availability, Cluster, ClusterSpec, Meta, Node, NodeSpec, PayloadKind, Role, node};
 
 /// Why a document cannot become a spec, or a cluster a document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,6 +69,8 @@ pub enum ConvertError {
     NamedResource,
     #[error("a placement preference must be a spread")]
     NotSpread,
+    #[error("the data of a {kind} must be base64")]
+    Data { kind: PayloadKind },
     #[error("ContainerSpec: a ready check is exactly one of a command, an HTTP request and a TCP port")]
     ReadyProbe,
 }

@@ -55,6 +55,10 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, message)
     }
 
+    pub fn is_conflict(&self) -> bool {
+        self.status == StatusCode::CONFLICT
+    }
+
     /// 500.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
@@ -109,6 +113,7 @@ impl From<ConvertError> for ApiError {
             | ConvertError::CredentialSpec(_)
             | ConvertError::NamedResource
             | ConvertError::NotSpread
+            | ConvertError::Data { .. }
             | ConvertError::ReadyProbe => Self::invalid(message),
             ConvertError::Unsupported { .. } => Self::not_implemented(message),
             ConvertError::RootCertificate { .. } => Self::internal(message),

@@ -4,8 +4,8 @@
 //! about the cluster but what a request may ask for. What is not the cluster's goes to the node's Docker Engine.
 //!
 //! - `host`: what the daemon implements. `serve`, `patience`: sockets and their bounds. `route`: which path is whose.
-//! - `swarm`, `nodes`, `services`, `tasks`, `logs`, `events`, `networks`, `lists`, `system`, `extras`: answers.
-//! - `rules`, `service_rules`, `requests`: what may be asked, pure. `lookup`: which object is meant. `change`: writing.
+//! - `swarm`, `nodes`, `services`, `tasks`, `logs`, `events`, `networks`, `payloads`, `system`, `extras`: answers.
+//! - `rules`, `service_rules`, `payload_rules`, `requests`: what may be asked, pure. `lookup`: which object is meant. `change`: writing.
 //! - `engine`: the Docker Engine behind us, streamed through.
 //! - `target`, `filter`, `exchange`, `error`: reading requests, writing answers.
 
@@ -22,7 +22,6 @@ mod filter;
 #[cfg(fuzzing)]
 pub mod fuzz;
 pub mod host;
-mod lists;
 mod log_lines;
 mod log_sources;
 mod logs;
@@ -31,6 +30,8 @@ mod moment;
 mod networks;
 mod nodes;
 mod patience;
+mod payload_rules;
+mod payloads;
 mod requests;
 mod route;
 pub mod rules;

@@ -17,10 +17,10 @@ use super::engine::{Engine, EngineSettings, came_from_us};
 use super::error::{ApiError, PAGE_NOT_FOUND};
 use super::exchange::{self, Answer, Body, Call};
 use super::host::{Fault, Host};
-use super::lists::KINDS;
+use super::payloads::kind_of;
 use super::serve::Slot;
 use super::target::Target;
-use super::{events, explain, extras, lists, logs, networks, nodes, services, swarm, system, tasks};
+use super::{events, explain, extras, logs, networks, nodes, payloads, services, swarm, system, tasks};
 
 /// What all connections share.
 pub(super) struct Edge {
@@ -62,7 +62,7 @@ impl Edge {
         let target = Target::parse(request.uri())?;
         let first = target.segments[0].as_str();
         let ours = matches!(first, "_ping" | "info" | "nodes" | "services" | "swarm" | "tasks" | "version")
-            || KINDS.iter().any(|kind| kind.path == first);
+            || kind_of(first).is_some();
         // Somebody may well look at the first page of a log for an hour.
         let is_log = matches!(target.segments.as_slice(), [_, _, last] if last == "logs");
         slot.endless.set(!ours || is_log);
@@ -131,13 +131,13 @@ impl Edge {
             ("DELETE", ["nodes", name]) => nodes::remove(self, call, name).await,
             ("POST", ["nodes", name, "update"]) => nodes::update(self, call, name).await,
             (method, [first, rest @ ..]) => {
-                let kind = KINDS.iter().find(|kind| kind.path == *first);
-                match (kind, method, rest) {
-                    (Some(kind), "GET", []) => lists::list(self, call, kind).await,
-                    (Some(kind), "POST", ["create"]) => lists::create(kind),
-                    (Some(kind), "GET" | "DELETE", [name]) | (Some(kind), "POST", [name, "update"]) => {
-                        lists::missing(self, call, kind, name).await
-                    }
+                let Some(kind) = kind_of(first) else { return Err(ApiError::not_found(PAGE_NOT_FOUND)) };
+                match (method, rest) {
+                    ("GET", []) => payloads::list(self, call, kind).await,
+                    ("POST", ["create"]) => payloads::create(self, call, kind).await,
+                    ("GET", [name]) => payloads::inspect(self, call, kind, name).await,
+                    ("DELETE", [name]) => payloads::remove(self, kind, name).await,
+                    ("POST", [name, "update"]) => payloads::update(self, call, kind, name).await,
                     _ => Err(ApiError::not_found(PAGE_NOT_FOUND)),
                 }
             }

@@ -27,8 +27,8 @@ prop_compose! {
         clusters.into_iter().for_each(|cluster| drop(tables.clusters.set(cluster.id, Some(Arc::new(cluster)))));
         nodes.into_iter().for_each(|node| drop(tables.nodes.set(node.id, Some(Arc::new(node)))));
         // As apply keeps it: no two of one kind with one name.
-        for (name, mut payload) in payloads {
-            payload.spec.name = name;
+        for (number, (name, mut payload)) in payloads.into_iter().enumerate() {
+            payload.spec.name = format!("{number}{name}");
             tables.set_payload(payload.id, Some(Arc::new(payload)));
         }
         tables

@@ -1,0 +1,43 @@
+//! `/secrets` and `/configs`, which look alike, and what is ours of them under `/swarm/x/`.
+
+use std::collections::BTreeMap;
+
+use super::ObjectVersion;
+use super::container::Driver;
+use super::document::document;
+use crate::object::sensitive::Sensitive;
+
+document! {
+    pub struct Payload {
+        always:
+        #[serde(rename = "ID")]
+        pub id: String,
+        pub version: ObjectVersion,
+        pub created_at: String,
+        pub updated_at: String,
+        pub spec: PayloadSpec,
+
+        when_set:
+        /// Ours: number of the newest version of its data, which new references get.
+        pub version_number: u64,
+    }
+
+    pub struct PayloadSpec {
+        always:
+        pub name: String,
+        pub labels: BTreeMap<String, String>,
+
+        when_set:
+        /// Base64. Of secrets it comes in and never goes out.
+        pub data: Option<Sensitive>,
+        /// Of secrets only.
+        pub driver: Option<Driver>,
+        pub templating: Option<Driver>,
+    }
+
+    pub struct PayloadCreated {
+        always:
+        #[serde(rename = "ID")]
+        pub id: String,
+    }
+}
