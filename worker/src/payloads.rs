@@ -47,7 +47,7 @@ impl PartialEq for Given {
 impl Payloads {
     /// What a task of that spec uses. Of references that refresh, the newest version that is here.
     pub fn given(&self, spec: &TaskSpec) -> Given {
-        let found = references(&spec.container).filter_map(|(_, reference)| find(&self.0, reference));
+        let found = spec.container.references().filter_map(|(_, reference)| find(&self.0, reference));
         Given(found.map(|payload| ((payload.id, payload.version), payload.clone())).collect())
     }
 
@@ -60,7 +60,7 @@ impl Given {
     /// The files of a task, templates filled in. `spec` is filled in too.
     pub fn files(&self, spec: &ContainerSpec, values: Values<'_>) -> Result<Vec<TaskFile>, Problem> {
         let mut found = Vec::new();
-        for (kind, reference) in references(spec) {
+        for (kind, reference) in spec.references() {
             let Some(target) = &reference.target else { continue };
             let payload = find(&self.0, reference).ok_or_else(|| missing(kind, reference))?;
             found.push((kind, target.as_str(), reference, payload));
@@ -97,22 +97,17 @@ impl Given {
 
 /// Whether a task has any files of ours.
 pub fn has_files(spec: &ContainerSpec) -> bool {
-    references(spec).any(|(_, reference)| reference.target.is_some())
+    spec.references().any(|(_, reference)| reference.target.is_some())
 }
 
 /// Whether any of them may change while the task runs.
 pub fn has_refreshing_files(spec: &ContainerSpec) -> bool {
-    references(spec).any(|(_, reference)| reference.target.is_some() && reference.refresh.is_some())
+    spec.references().any(|(_, reference)| reference.target.is_some() && reference.refresh.is_some())
 }
 
 /// Whether a task of that spec uses any version of one of these payloads.
 pub fn uses_any(spec: &TaskSpec, changed: &std::collections::BTreeSet<PayloadId>) -> bool {
-    references(&spec.container).any(|(_, one)| one.wanted().is_some_and(|(id, _)| changed.contains(&id)))
-}
-
-fn references(spec: &ContainerSpec) -> impl Iterator<Item = (PayloadKind, &FileReference)> {
-    let secrets = spec.secrets.iter().map(|reference| (PayloadKind::Secret, reference));
-    secrets.chain(spec.configs.iter().map(|reference| (PayloadKind::Config, reference)))
+    spec.container.references().any(|(_, one)| one.wanted().is_some_and(|(id, _)| changed.contains(&id)))
 }
 
 fn find<'a>(held: &'a Held, reference: &FileReference) -> Option<&'a Arc<AssignedPayload>> {

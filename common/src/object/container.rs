@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::PayloadId;
 use super::words::words;
 use super::{PayloadId, PayloadKind};
 
@@ -156,16 +155,6 @@ pub struct TmpfsOptions {
     pub options: Vec<Vec<String>>,
 }
 
-impl FileReference {
-    /// Which payload has to be on the task's node, and which version: none means the newest one. Nothing where it is
-    /// no file, as credential specs of Windows are not.
-    pub fn wanted(&self) -> Option<(PayloadId, Option<u64>)> {
-        self.target.as_ref()?;
-        let follows = self.version == 0 || self.refresh.is_some();
-        Some((self.id.parse().ok()?, (!follows).then_some(self.version)))
-    }
-}
-
 /// A driver of the engine, and what it is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Driver {
@@ -236,6 +225,14 @@ impl FileReference {
     /// The payload it names; none where what it has is no id.
     pub fn payload(&self) -> Option<PayloadId> {
         self.id.parse().ok()
+    }
+
+    /// Which payload has to be on the task's node, and which version: none means the newest one. Nothing where it is
+    /// no file, as credential specs of Windows are not.
+    pub fn wanted(&self) -> Option<(PayloadId, Option<u64>)> {
+        self.target.as_ref()?;
+        let follows = self.version == 0 || self.refresh.is_some();
+        Some((self.payload()?, (!follows).then_some(self.version)))
     }
 }
 

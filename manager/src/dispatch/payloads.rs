@@ -23,7 +23,8 @@ pub fn is_user(task: &Task) -> bool {
 
 /// Whether a task's spec names any secret or config.
 pub fn has_references(tables: &Tables, task: &Task) -> bool {
-    spec(tables, (task.service, task.spec)).is_some_and(|spec| references(&spec).next().is_some())
+    spec(tables, (task.service, task.spec))
+        .is_some_and(|spec| spec.task.container.references().next().is_some())
 }
 
 /// What the tasks of a node use. A payload or version that is not there is left out: its tasks wait, and say so.
@@ -32,14 +33,17 @@ pub fn used(tables: &Tables, node: NodeId) -> BTreeSet<PayloadKey> {
     // Tasks of one spec use the same ones.
     let specs: BTreeSet<(ServiceId, u64)> = users.map(|task| (task.service, task.spec)).collect();
     let specs = specs.into_iter().filter_map(|key| spec(tables, key));
-    let of_spec = |spec: Arc<ServiceSpec>| references(&spec).filter_map(|one| key(tables, one)).collect();
+    let of_spec = |spec: Arc<ServiceSpec>| {
+        spec.task.container.references().filter_map(|(_, one)| key(tables, one)).collect()
+    };
     specs.flat_map::<Vec<PayloadKey>, _>(of_spec).collect()
 }
 
 /// The nodes whose tasks use any version of a payload.
 pub fn users(tables: &Tables, payload: PayloadId) -> BTreeSet<NodeId> {
-    let uses =
-        |spec: &ServiceSpec| references(spec).any(|one| one.wanted().is_some_and(|(id, _)| id == payload));
+    let uses = |spec: &ServiceSpec| {
+        spec.task.container.references().any(|(_, one)| one.wanted().is_some_and(|(id, _)| id == payload))
+    };
     let services = tables.services.iter().filter(|service| {
         uses(service.spec()) || service.earlier.values().any(|version| uses(&version.spec))
     });
@@ -76,17 +80,14 @@ pub fn in_parts(payloads: Vec<AssignedPayload>) -> Vec<Vec<AssignedPayload>> {
     parts
 }
 
-fn references(spec: &ServiceSpec) -> impl Iterator<Item = &FileReference> {
-    spec.task.container.secrets.iter().chain(&spec.task.container.configs)
-}
-
 fn spec(tables: &Tables, (service, number): (ServiceId, u64)) -> Option<Arc<ServiceSpec>> {
     tables.services.get(service)?.spec_at(number).cloned()
 }
 
 fn key(tables: &Tables, reference: &FileReference) -> Option<PayloadKey> {
     let (id, version) = reference.wanted()?;
-    let payload = tables.payloads.get(id)?;
+    // Where a driver has the value there is nothing to send yet; an empty file would be taken for it.
+    let payload = tables.payloads.get(id).filter(|payload| payload.spec.driver.is_none())?;
     match version {
         Some(number) => payload.version(number).map(|version| (id, version.number)),
         None => Some((id, payload.newest().number)),

@@ -250,7 +250,15 @@ impl Runner {
         let Some(runtime) = self.runtime.clone() else {
             return Err(RunError::Temporary("this node runs no tasks of this kind".into()));
         };
-        if let (Step::Prepare | Step::Start | Step::Refresh, Some(Problem::Refused(reason))) =
+        if let (Step::Refresh, Some(Problem::Refused(reason))) = (step, &self.problem) {
+            // What runs keeps what it has, until yet another version comes.
+            self.status.error = bounded(reason.clone());
+            self.failing = Some((Kind::Refresh, 1));
+            self.is_fresh = true;
+            self.publish();
+            return Ok(Done::Dropped);
+        }
+        if let (Step::Prepare | Step::Start, Some(Problem::Refused(reason))) =
             (step, &self.problem)
         {
             return Err(RunError::Fatal(reason.clone()));
