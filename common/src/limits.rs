@@ -19,6 +19,8 @@ pub const PROPOSAL_BYTES_MAX: usize = 4 << 20;
 /// What all versions of one secret or config hold together: it has to fit in a proposal, and two of the largest
 /// configs have to fit in it.
 pub const PAYLOAD_BYTES_MAX: usize = 3 << 20;
+/// Versions of a secret or config that are kept when no service names them: the newest.
+pub const PAYLOAD_VERSIONS_KEPT: usize = 5;
 /// Nodes of one `swarm lab`.
 pub const LAB_NODES_MAX: usize = 50;
 /// How long a lab's daemon may take to answer, and all of its nodes to be ready.

@@ -19,7 +19,7 @@ use super::node::{self as api_node, ManagerStatus};
 use super::swarm as api_swarm;
 use super::{ObjectVersion, swarm::SwarmSpec};
 pub use container::{container_from_api, container_to_api};
-pub use payload::{payload_spec_from_api, payload_to_api};
+pub use payload::{payload_data_from_api, payload_spec_from_api, payload_to_api};
 pub use service::{insert_defaults, service_spec_from_api, service_spec_to_api, service_to_api};
 pub use task::{task_name, task_spec_from_api, task_spec_to_api, task_to_api};
 

@@ -35,6 +35,41 @@ document! {
         pub templating: Option<Driver>,
     }
 
+    /// Ours, here and below: what `rotate` takes.
+    pub struct RotateRequest {
+        when_set:
+        /// Base64.
+        pub data: Option<Sensitive>,
+    }
+
+    pub struct Rotated {
+        always:
+        /// Number of the newest version.
+        pub version: u64,
+        /// Those that roll to it. Services that have it refreshed in place are not among them.
+        pub services: Vec<RotatedService>,
+    }
+
+    pub struct RotatedService {
+        always:
+        #[serde(rename = "ID")]
+        pub id: String,
+        pub name: String,
+    }
+
+    /// One version in `history`.
+    pub struct PayloadVersion {
+        always:
+        pub number: u64,
+        pub created_at: String,
+        pub newest: bool,
+        pub bytes: u64,
+        /// Names of those whose spec has it, or that have it refreshed to it.
+        pub services: Vec<String>,
+        /// Their tasks that have it.
+        pub tasks: u64,
+    }
+
     pub struct PayloadCreated {
         always:
         #[serde(rename = "ID")]

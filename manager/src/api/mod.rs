@@ -5,7 +5,7 @@
 //!
 //! - `host`: what the daemon implements. `serve`, `patience`: sockets and their bounds. `route`: which path is whose.
 //! - `swarm`, `nodes`, `services`, `tasks`, `logs`, `events`, `networks`, `payloads`, `system`, `extras`: answers.
-//! - `rules`, `service_rules`, `payload_rules`, `requests`: what may be asked, pure. `lookup`: which object is meant. `change`: writing.
+//! - `rules`, `service_rules`, `payload_rules`, `rotation_rules`, `requests`: what may be asked, pure. `lookup`: which object is meant. `change`: writing.
 //! - `engine`: the Docker Engine behind us, streamed through.
 //! - `target`, `filter`, `exchange`, `error`: reading requests, writing answers.
 
@@ -33,6 +33,7 @@ mod patience;
 mod payload_rules;
 mod payloads;
 mod requests;
+pub mod rotation_rules;
 mod route;
 pub mod rules;
 mod serve;

@@ -155,7 +155,7 @@ pub(super) fn check_data(kind: PayloadKind, data: &SensitiveBytes) -> Result<(),
 }
 
 /// In a time that does not tell how much of it is right.
-fn same_bytes(one: &[u8], other: &[u8]) -> bool {
+pub(super) fn same_bytes(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len() && one.iter().zip(other).fold(0, |seen, (one, other)| seen | (one ^ other)) == 0
 }
 

@@ -135,6 +135,7 @@ fn what_is_in_use_stays() {
         slots: 1,
         failed: 0,
         progress_at: NOW,
+        rotation: false,
     };
     let removed = Service { removed: true, ..using(1, "a", 1) };
     let half_way = Service { update: Some(updating), ..without_it(using(1, "a", 1)) };

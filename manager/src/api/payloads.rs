@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use common::engine_api::convert::{payload_spec_from_api, payload_to_api};
-use common::engine_api::payload::{PayloadCreated, PayloadSpec as ApiPayloadSpec};
+use common::engine_api::convert::{payload_data_from_api, payload_spec_from_api, payload_to_api};
+use common::engine_api::payload::{
+    PayloadCreated, PayloadSpec as ApiPayloadSpec, RotateRequest, Rotated, RotatedService,
+};
 use common::object::{Payload, PayloadId, PayloadKind};
 use common::random::SystemRandom;
 
 use super::change::change;
+use super::error::{ApiError, PAGE_NOT_FOUND};
 use super::exchange::{self, Answer, Call};
 use super::filter::Filters;
+use super::rotation_rules::{self, Rotation};
 use super::route::Edge;
 use super::view::{View, control};
 use super::{lookup, payload_rules, rules};
@@ -17,11 +21,11 @@ use super::{lookup, payload_rules, rules};
 const FILTER_KEYS: [&str; 4] = ["id", "label", "name", "names"];
 
 /// The kind whose paths begin with that word.
-pub(super) fn kind_of(path: &str) -> Option<PayloadKind> {
+pub(super) fn kind_of(path: &str) -> Result<PayloadKind, ApiError> {
     match path {
-        "secrets" => Some(PayloadKind::Secret),
-        "configs" => Some(PayloadKind::Config),
-        _ => None,
+        "secrets" => Ok(PayloadKind::Secret),
+        "configs" => Ok(PayloadKind::Config),
+        _ => Err(ApiError::not_found(PAGE_NOT_FOUND)),
     }
 }
 
@@ -72,6 +76,34 @@ pub(super) async fn remove(edge: &Edge, kind: PayloadKind, name: &str) -> Answer
     })
     .await?;
     Ok(exchange::nothing())
+}
+
+/// `POST /swarm/x/{secrets,configs}/{name}/rotate`.
+pub(super) async fn rotate(edge: &Edge, call: &mut Call, kind: PayloadKind, name: &str) -> Answer {
+    let request: RotateRequest = call.json(&edge.large_bodies).await?;
+    let data = payload_data_from_api(kind, request)?;
+    let control = control(&*edge.host)?;
+    let mut rotation = Rotation::default();
+    let mut id = None::<String>;
+    while !rotation.whole {
+        let next = change(&*control, |tables| {
+            let payload = lookup::payload(tables, kind, id.as_deref().unwrap_or(name))?;
+            let (changes, next) = rotation_rules::step(tables, &payload, &data, &rotation, control.now())?;
+            Ok((changes, (payload.id, next)))
+        });
+        let (found, next) = next.await?;
+        id = Some(found.to_string());
+        rotation = next;
+    }
+    let services = rotation.rolled.into_iter().map(|(id, name)| RotatedService { id: id.to_string(), name });
+    exchange::json(&Rotated { version: rotation.number, services: services.collect() })
+}
+
+/// `GET /swarm/x/{secrets,configs}/{name}/history`.
+pub(super) async fn history(edge: &Edge, call: &Call, kind: PayloadKind, name: &str) -> Answer {
+    let view = View::of(&*edge.host, &call.query).await?;
+    let payload = lookup::payload(&view.tables, kind, name)?;
+    Ok(view.mark(exchange::json(&rotation_rules::history(&view.tables, &payload))?))
 }
 
 fn matches(filters: &Filters, payload: &Payload) -> bool {

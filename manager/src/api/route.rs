@@ -62,7 +62,7 @@ impl Edge {
         let target = Target::parse(request.uri())?;
         let first = target.segments[0].as_str();
         let ours = matches!(first, "_ping" | "info" | "nodes" | "services" | "swarm" | "tasks" | "version")
-            || kind_of(first).is_some();
+            || kind_of(first).is_ok();
         // Somebody may well look at the first page of a log for an hour.
         let is_log = matches!(target.segments.as_slice(), [_, _, last] if last == "logs");
         slot.endless.set(!ours || is_log);
@@ -117,6 +117,12 @@ impl Edge {
             ("GET", ["swarm", "x", "services", name, "history"]) => services::history(self, call, name).await,
             ("GET", ["swarm", "x", "services", name, "explain"]) => explain::explain(self, call, name).await,
             ("POST", ["swarm", "x", "services", name, "rebalance"]) => services::rebalance(self, name).await,
+            ("POST", ["swarm", "x", kinds @ ("secrets" | "configs"), name, "rotate"]) => {
+                payloads::rotate(self, call, kind_of(kinds)?, name).await
+            }
+            ("GET", ["swarm", "x", kinds @ ("secrets" | "configs"), name, "history"]) => {
+                payloads::history(self, call, kind_of(kinds)?, name).await
+            }
             ("GET", ["services"]) => services::list(self, call).await,
             ("POST", ["services", "create"]) => services::create(self, call).await,
             ("GET", ["services", name]) => services::inspect(self, call, name).await,
@@ -131,7 +137,7 @@ impl Edge {
             ("DELETE", ["nodes", name]) => nodes::remove(self, call, name).await,
             ("POST", ["nodes", name, "update"]) => nodes::update(self, call, name).await,
             (method, [first, rest @ ..]) => {
-                let Some(kind) = kind_of(first) else { return Err(ApiError::not_found(PAGE_NOT_FOUND)) };
+                let kind = kind_of(first)?;
                 match (method, rest) {
                     ("GET", []) => payloads::list(self, call, kind).await,
                     ("POST", ["create"]) => payloads::create(self, call, kind).await,

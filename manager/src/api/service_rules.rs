@@ -157,11 +157,12 @@ fn roll_back(service: &mut Service, number: u64, now: Timestamp) {
         slots: 0,
         failed: 0,
         progress_at: now,
+        rotation: false,
     });
 }
 
 /// Forgets the oldest specs that no task uses until the service can be written.
-fn make_fit(tables: &Tables, service: &mut Service) -> Result<(), ApiError> {
+pub(super) fn make_fit(tables: &Tables, service: &mut Service) -> Result<(), ApiError> {
     if encode(service).len() <= SERVICE_BYTES_MAX {
         return Ok(());
     }

@@ -83,6 +83,7 @@ fn started(state: UpdateState, message: &str, now: common::time::Timestamp, slot
         slots,
         failed: 0,
         progress_at: now,
+        rotation: false,
     }
 }
 
@@ -231,7 +232,7 @@ fn check_deadline(pass: &mut Pass, site: &mut Site, roll: &Roll) {
     let config = config(site);
     let (Some(deadline), Some(update)) = (config.progress_deadline, &site.service.update) else { return };
     let is_waiting = !roll.outdated.is_empty() || !roll.busy.is_empty();
-    if !site.is_updating() || !is_waiting || config.failure_action() == FailureAction::Continue {
+    if !site.is_updating() || !is_waiting || failure_action(site) == FailureAction::Continue {
         return;
     }
     let last_done = roll.settled.last().map(|(since, _)| since.plus(config.healthy_min()));
@@ -244,10 +245,19 @@ fn check_deadline(pass: &mut Pass, site: &mut Site, roll: &Roll) {
     }
 }
 
+/// What is done where the update fails. The value before a rotation is known to be good, so there it is to go back.
+fn failure_action(site: &Site) -> FailureAction {
+    let update = site.service.update.as_ref();
+    match update.is_some_and(|update| update.rotation && update.state == UpdateState::Updating) {
+        true => FailureAction::Rollback,
+        false => config(site).failure_action(),
+    }
+}
+
 /// The update has failed: does what the rules say for that.
 fn give_way(pass: &mut Pass, site: &mut Site, cause: &str) {
     let (now, rolling_back) = (pass.now, is_rolling_back(site));
-    let action = config(site).failure_action();
+    let action = failure_action(site);
     let target = rollback_target(site);
     let text = match (action, rolling_back, target) {
         (FailureAction::Continue, _, _) => return,

@@ -186,3 +186,35 @@ async fn what_happens_to_them_is_an_event() {
     );
     assert_eq!(words(&configs.text), [r#""config" "create" {"name":"conf"}"#]);
 }
+
+#[tokio::test]
+async fn a_rotation_rolls_services_and_is_told_in_the_history() {
+    let (api, cluster) = served();
+    let id = made(&api, "secrets", "key").await;
+    let mut web = spec("web", "nginx");
+    web["TaskTemplate"]["ContainerSpec"]["Secrets"] = json!([{"SecretID": id, "SecretName": "key", "File": {"Name": "key", "UID": "0", "GID": "0", "Mode": 292}}]);
+    let service = created(&api, &web).await;
+    cluster.conflicts.store(1, Ordering::Relaxed);
+    let rotated = api.post("/swarm/x/secrets/key/rotate", r#"{"Data":"aHVudGVyMw=="}"#).await;
+    assert_eq!(rotated.json(), json!({"Version": 2, "Services": [{"ID": service, "Name": "web"}]}));
+    let shown = api.get("/services/web").await.json();
+    assert_eq!(shown["Spec"]["TaskTemplate"]["ContainerSpec"]["Secrets"][0]["Version"], 2);
+    assert_eq!(shown["UpdateStatus"]["State"], "updating");
+    assert_eq!(cluster.payload("key").newest().data.reveal(), b"hunter3");
+    assert_eq!(api.get("/secrets/key").await.json()["VersionNumber"], 2);
+    let history = api.get("/v1.41/swarm/x/secrets/key/history").await.json();
+    let at = "2026-11-20T08:00:00Z";
+    assert_eq!(
+        history,
+        json!([
+            {"Number": 2, "CreatedAt": at, "Newest": true, "Bytes": 7, "Services": ["web"], "Tasks": 0},
+            {"Number": 1, "CreatedAt": at, "Newest": false, "Bytes": 7, "Services": [], "Tasks": 0},
+        ])
+    );
+    let told = api.get("/events?since=1&until=1795161600").await.text;
+    assert!(told.contains(r#""version.new":"2""#) && !told.contains("aHVudGVy"), "{told}");
+    let nobody = api.post("/swarm/x/configs/key/rotate", r#"{"Data":"eA=="}"#).await.error();
+    assert_eq!(nobody, (404, "config key not found".into()));
+    let empty = api.post("/swarm/x/secrets/key/rotate", "{}").await.error();
+    assert_eq!(empty, (400, "secret data must be larger than 0 and less than 512000 bytes".into()));
+}

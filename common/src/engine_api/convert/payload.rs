@@ -56,6 +56,14 @@ pub fn payload_spec_from_api(
     Ok((spec, data))
 }
 
+/// What a rotation brings.
+pub fn payload_data_from_api(
+    kind: PayloadKind,
+    request: api::RotateRequest,
+) -> Result<SensitiveBytes, ConvertError> {
+    request.data.map_or_else(|| Ok(SensitiveBytes::new(Vec::new())), |data| decode(kind, &data))
+}
+
 fn decode(kind: PayloadKind, data: &Sensitive) -> Result<SensitiveBytes, ConvertError> {
     let text = data.reveal();
     let is_break = |byte: &u8| matches!(byte, b'\r' | b'\n');
