@@ -334,3 +334,53 @@ async fn processes_outlive_their_daemon_ten_times() {
 async fn containers_outlive_their_daemon_ten_times() {
     daemons_killed(Runtime::Docker, "containers_outlive_their_daemon_ten_times").await;
 }
+
+/// Every daemon is restarted in good order, as for an upgrade: no task is touched. One that stays away loses its tasks.
+async fn daemons_restarted(runtime: Runtime, test: &str) {
+    if !runtime.is_here(test) {
+        return;
+    }
+    let mut cluster = Cluster::with_options(1, three(runtime)).await.unwrap();
+    cluster.client(0).create_service(&runtime.service("web", 6)).await.unwrap();
+    let before = cluster.running("web", 6, SOON).await.unwrap();
+    for round in 0..3 {
+        let index = (round + 1) % 3;
+        let status = cluster.nodes[index].stop().await.unwrap();
+        assert!(status.success(), "{status}\n{}", cluster.nodes[index].log_tail());
+        if index != 0 {
+            // The goodbye has arrived, and is no reason to move anything.
+            cluster.node_state(index, "disconnected", SOON).await.unwrap();
+        }
+        cluster.nodes[index].launch().await.unwrap();
+        cluster.all_ready(SOON).await.unwrap();
+    }
+    let after = cluster.client(0).tasks("web").await.unwrap();
+    assert_eq!(named(&after), named(&before), "before: {before:?}\nafter: {after:?}");
+
+    let gone = cluster.id(2).to_owned();
+    cluster.nodes[2].stop().await.unwrap();
+    cluster
+        .tasks_until("the tasks of the node that stays away run elsewhere", "web", SOON, |tasks| {
+            tasks.iter().filter(|task| task.runs() && task.node != gone).count() == 6
+        })
+        .await
+        .unwrap();
+    let elsewhere: BTreeSet<String> =
+        before.iter().filter(|task| task.node != gone).map(|task| task.id.clone()).collect();
+    let moved = cluster.client(0).tasks("web").await.unwrap();
+    assert!(ids(&moved).is_superset(&elsewhere), "tasks of other nodes stay: {}", summary(&moved));
+    cluster.nodes[2].launch().await.unwrap();
+    cluster.node_state(2, "ready", SOON).await.unwrap();
+    cluster.running("web", 6, SOON).await.unwrap();
+    cluster.client(0).remove_service("web").await.unwrap();
+}
+
+#[tokio::test]
+async fn processes_stay_when_their_daemon_is_restarted() {
+    daemons_restarted(Runtime::Process, "processes_stay_when_their_daemon_is_restarted").await;
+}
+
+#[tokio::test]
+async fn containers_stay_when_their_daemon_is_restarted() {
+    daemons_restarted(Runtime::Docker, "containers_stay_when_their_daemon_is_restarted").await;
+}

@@ -360,6 +360,8 @@ pub const REPORTS_OUTSTANDING_MAX: usize = 4;
 pub const REPORTS_ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// Shortest time between two requests of a node to be sent all of its assignments again.
 pub const RESYNC_PAUSE: Duration = Duration::from_secs(1);
+/// How long a node whose daemon was stopped in good order keeps its tasks, so that a restart moves nothing.
+pub const STOPPED_NODE_WAIT: Duration = Duration::from_secs(10);
 /// How long a node that leaves lets its tasks stop, and then how long it may take to remove the others as they are.
 pub const LEAVE_TASKS_WAIT: Duration = Duration::from_secs(12);
 pub const LEAVE_REMOVE_WAIT: Duration = Duration::from_secs(3);

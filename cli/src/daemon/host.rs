@@ -9,6 +9,7 @@ use common::engine_api::system::GossipMember;
 use common::identity::{NodeIdentity, StoredIdentity, file as identity_file};
 use common::limits::{JOIN_WAIT, LEAVE_WAIT, VERDICTS_MAX};
 use common::object::{NodeId, Role};
+use common::wire::session::Parting;
 use futures_util::future::BoxFuture;
 use manager::api::error::{ALREADY_MEMBER, CERTIFICATES_EXPIRED, JOIN_TIMEOUT, NOT_A_MEMBER};
 use manager::api::{ApiError, Control, Fault, Host, HostStatus, Init, Join, LocalState};
@@ -98,7 +99,7 @@ impl NodeHost {
     pub async fn stop(&self) {
         let _turn = self.shared.turn.lock().await;
         if let Phase::Running(running) = self.phase() {
-            running.stop().await;
+            running.stop(Parting::Stops).await;
         }
     }
 
@@ -163,7 +164,7 @@ impl NodeHost {
             running.remember(|file| file.founding = false)
         };
         if let Err(error) = founded.await {
-            running.stop().await;
+            running.stop(Parting::Leaves).await;
             return Err(error);
         }
         running.supervisor.spawn_until_stopped(supervise(running.clone(), self.shared.verdicts.clone()));
@@ -185,7 +186,7 @@ impl NodeHost {
             ));
         }
         if let Phase::Running(running) = self.phase() {
-            running.stop().await;
+            running.stop(Parting::Stops).await;
         }
         self.set_phase(Phase::Pending(None));
         let rebuilt = async {
@@ -303,7 +304,7 @@ impl NodeHost {
         if let Phase::Running(running) = self.phase() {
             self.set_phase(Phase::Pending(None));
             running.agent.leave().await;
-            running.stop().await;
+            running.stop(Parting::Leaves).await;
         }
         let cleared = self.clear_disk();
         self.set_phase(match &cleared {

@@ -134,7 +134,7 @@ async fn lead(forward: Forward, sessions: Sessions, mut events: mpsc::Receiver<S
         SessionEvent::Opened(_)
         | SessionEvent::Closed(_)
         | SessionEvent::Described { .. }
-        | SessionEvent::Goodbye(_) => {}
+        | SessionEvent::Goodbye(..) => {}
     };
     loop {
         let tables: Tables = loop {
