@@ -10,7 +10,7 @@ use common::gossip::{Event, Gossip, MemberState, News};
 use common::limits::{FULL_PASS_PERIOD, PROPOSAL_CHANGES_MAX, ROLES_LOOK_AGAIN};
 use common::object::{NodeId, Version};
 use common::report::Report;
-use common::time::Monotonic;
+use common::time::{Monotonic, Timestamp};
 use common::wire::session::Parting;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
@@ -44,6 +44,8 @@ pub struct Term {
     services: Services,
     /// Every change up to this version was taken note of.
     noted: Version,
+    /// The newest time in the tables that the last pass looked at.
+    newest: Timestamp,
 }
 
 impl Term {
@@ -53,6 +55,7 @@ impl Term {
         Self {
             services: Services::new(forward.clone(), sessions.clone(), &tables),
             noted: tables.version,
+            newest: tables.newest,
             wake: Wake::default(),
             forward,
             gossip,
@@ -192,6 +195,7 @@ impl Term {
             self.roles(steps);
         }
         let tables = self.tables();
+        self.newest = tables.newest;
         failed |= self.services.pass(&tables).await;
         failed
     }
@@ -200,7 +204,7 @@ impl Term {
     pub fn next_in(&self) -> Option<Duration> {
         let now = self.forward.clock.monotonic();
         let wake = self.wake.next_at(now).map(|at| at.since(now));
-        wake.into_iter().chain(self.services.next_in()).min()
+        wake.into_iter().chain(self.services.next_in(self.newest)).min()
     }
 
     fn look_at_all(&mut self) {
