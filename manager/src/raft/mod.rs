@@ -40,6 +40,6 @@ pub use force::{ForceError, Forced, force_new_cluster};
 pub use handle::{RaftHandle, RaftSettings, RaftStartError};
 pub use membership::ChangeError;
 pub use network::Resolve;
-pub use propose::{ProposeError, ReadError};
+pub use propose::{Lead, ProposeError, ReadError};
 pub use status::{Leadership, MemberStatus, RaftRole, RaftStatus};
 pub use timing::Timing;
