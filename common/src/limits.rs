@@ -52,8 +52,9 @@ pub const SNAPSHOTS_RECEIVED_MAX: usize = 2;
 pub const SNAPSHOT_CHUNK_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long installing a received snapshot may take.
 pub const SNAPSHOT_INSTALL_TIME_MAX: Duration = Duration::from_secs(120);
-/// How long a write or a linearizable read waits for a leader before it says that there is none.
-pub const LEADER_WAIT: Duration = Duration::from_millis(1_800);
+/// How long a write or a linearizable read waits for a leader before it says that there is none: so long that the
+/// answer is with the client within two seconds.
+pub const LEADER_WAIT: Duration = Duration::from_millis(1_700);
 /// How long an API request to the control plane may take in all.
 pub const API_REQUEST_TIME_MAX: Duration = Duration::from_secs(20);
 /// Session events that wait for the control loop.

@@ -184,7 +184,15 @@ impl Forward {
     }
 
     async fn try_read_index(&self, deadline: Monotonic) -> Result<Try<Version>, ForwardError> {
-        let leader = match self.raft.read_index().await {
+        // A leader that has lost its majority asks it in vain for a while, one that is only busy gets its answer.
+        let mut here = std::pin::pin!(self.raft.read_index());
+        let left = deadline.since(self.clock.monotonic());
+        let here = match tokio::time::timeout(left, &mut here).await {
+            Ok(said) => said,
+            Err(_) if self.raft.has_majority() => here.await,
+            Err(_) => return Ok(Try::Again),
+        };
+        let leader = match here {
             Ok(version) => return Ok(Try::Done(version)),
             Err(ReadError::Stopped(reason)) => return Err(ForwardError::Stopped(reason)),
             Err(ReadError::NotLeader { leader }) => leader,

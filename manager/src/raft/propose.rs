@@ -67,6 +67,11 @@ impl RaftHandle {
         (followed && caught_up).then_some(Lead { term: lead.term, raft_id: lead.node_id })
     }
 
+    /// Whether this is a leader whom a majority followed just now.
+    pub fn has_majority(&self) -> bool {
+        self.shared.has_majority()
+    }
+
     /// Writes a proposal: when this returns, a majority has it on disk and it is applied here.
     pub async fn propose(&self, proposal: &Proposal) -> Result<Version, ProposeError> {
         self.propose_in(None, proposal).await
@@ -146,7 +151,6 @@ impl Shared {
         }
     }
 
-    /// Whether this is a leader whom a majority followed just now.
     fn has_majority(&self) -> bool {
         let metrics = self.raft.data_metrics();
         let heard = metrics.borrow_watched().last_quorum_acked;
