@@ -422,6 +422,10 @@ pub const PROCESS_STOP_GRACE: Duration = Duration::from_secs(10);
 pub const PROCESS_KILL_WAIT: Duration = Duration::from_secs(10);
 /// Pause between two looks at processes that were killed and are still there.
 pub const PROCESS_KILL_AGAIN: Duration = Duration::from_millis(20);
+/// Time between two looks of a task's supervisor for its folder, and how many in a row have to miss it before the
+/// task is ended: it was deleted by hand, and nobody could ever stop the task otherwise.
+pub const PROCESS_FOLDER_LOOK: Duration = Duration::from_secs(10);
+pub const PROCESS_FOLDER_MISSED_MAX: u32 = 2;
 /// One file of a process task's log, where its service does not say; a full one is put aside.
 pub const PROCESS_LOG_FILE_BYTES: u64 = 10 << 20;
 /// Files kept of it, where its service does not say; the oldest one goes.
