@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use common::engine_api::swarm::InitRequest;
 use harness::cluster::{Cluster, SOON, options};
 use harness::node::NodeOptions;
 use harness::services::{Runtime, Spec, Task, summary};
@@ -226,10 +227,83 @@ async fn moves(runtime: Runtime, test: &str) {
         })
         .await
         .unwrap();
+    // Nobody can tell how they are: they were last seen running, and should not.
+    let tasks = client.tasks("web").await.unwrap();
+    let orphans: Vec<&Task> =
+        tasks.iter().filter(|task| task.node == lost && task.desired == "shutdown").collect();
+    let last_seen = orphans.iter().filter(|task| task.state == "running" && is_alive(task.pid)).count();
+    assert!(last_seen > 0, "{}", summary(&tasks));
     cluster.nodes[2].launch().await.unwrap();
     cluster.node_state(2, "ready", SOON).await.unwrap();
+    cluster
+        .tasks_until("what ran on the node that returned is ended", "web", SOON, |tasks| {
+            let ended = |orphan: &&Task| {
+                let seen = tasks.iter().find(|task| task.id == orphan.id);
+                seen.is_none_or(|task| task.state != "running") && !is_alive(orphan.pid)
+            };
+            orphans.iter().all(ended)
+        })
+        .await
+        .unwrap();
     cluster.running("web", 6, SOON).await.unwrap();
     client.remove_service("web").await.unwrap();
+}
+
+/// Everything runs on this machine.
+fn is_alive(pid: i64) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// Without a majority nothing changes and everything runs on, also into the cluster that the survivor makes.
+async fn majority_lost(runtime: Runtime, test: &str) {
+    if !runtime.is_here(test) {
+        return;
+    }
+    let mut cluster = Cluster::new(3, 1).await.unwrap();
+    let client = cluster.client(0);
+    client.create_service(&runtime.service("web", 4)).await.unwrap();
+    let before = cluster.running("web", 4, SOON).await.unwrap();
+    let survivors = [cluster.id(0).to_owned(), cluster.id(3).to_owned()];
+    (1..3).for_each(|index| cluster.nodes[index].kill());
+    cluster
+        .wait_until("the lost majority is said", SOON, async || {
+            match client.scale("web", 6).await.map_err(|error| format!("{error:#}")) {
+                Err(error) if error.contains("The swarm does not have a leader") => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await
+        .unwrap();
+    assert!(before.iter().all(|task| is_alive(task.pid)), "{}", summary(&before));
+
+    let addr = cluster.nodes[0].addr().to_string();
+    let request = InitRequest {
+        listen_addr: addr.clone(),
+        advertise_addr: addr,
+        force_new_cluster: true,
+        ..InitRequest::default()
+    };
+    client.init(&request).await.unwrap();
+    // What was asked for when the majority was being lost may have come through.
+    client.scale("web", 4).await.unwrap();
+    let after = cluster
+        .tasks_until("all run where there are nodes", "web", SOON, |tasks| {
+            tasks.iter().filter(|task| task.runs() && survivors.contains(&task.node)).count() == 4
+        })
+        .await
+        .unwrap();
+    let stayed = |task: &&Task| survivors.contains(&task.node);
+    for task in before.iter().filter(stayed) {
+        let now = after.iter().find(|now| now.id == task.id);
+        assert!(now.is_some_and(|now| now.runs() && now.pid == task.pid), "{task:?}\n{}", summary(&after));
+    }
+    client.remove_service("web").await.unwrap();
+}
+
+#[tokio::test]
+async fn processes_go_on_without_a_majority_and_in_what_the_survivor_makes() {
+    majority_lost(Runtime::Process, "processes_go_on_without_a_majority_and_in_what_the_survivor_makes")
+        .await;
 }
 
 #[tokio::test]
