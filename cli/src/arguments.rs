@@ -7,8 +7,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::{
-    documents, events, gossip, info, init, join, join_token, leave, node, raft, service, task, update,
-    version,
+    backup, documents, events, gossip, info, init, join, join_token, leave, node, raft, restore, service,
+    task, unlock, unlock_key, update, version,
 };
 use crate::paths::Host;
 use crate::{daemon, exit, lab};
@@ -136,6 +136,10 @@ pub enum ClusterCommand {
     Join(join::Args),
     JoinToken(join_token::Args),
     Leave(leave::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
+    Unlock(unlock::Args),
+    UnlockKey(unlock_key::Args),
     Update(update::Args),
 }
 

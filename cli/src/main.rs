@@ -1,7 +1,8 @@
 //! `swarm`: one program that is the node (`swarm daemon`) and the command line that talks to it.
 //!
 //! - `arguments`: the tree of commands. `command/`: what each does. `output/`, `parse/`: how they show and read.
-//! - `client`, `paths`, `start`, `exit`: reaching the daemon, finding it, starting it, saying how it went.
+//! - `client`, `paths`, `start`, `exit`: reaching the daemon, finding it, starting it, saying how it went. `prompt`:
+//!   asking a person for a secret.
 //! - `daemon/`: the node. `lab/`: several of them on this machine.
 
 mod arguments;
@@ -14,6 +15,7 @@ mod output;
 mod parse;
 mod paths;
 mod progress;
+mod prompt;
 mod start;
 
 use std::process::ExitCode;
@@ -78,6 +80,10 @@ async fn ask(command: Command, client: &Client) -> anyhow::Result<ExitCode> {
             ClusterCommand::Join(args) => command::join::run(args, client).await?,
             ClusterCommand::JoinToken(args) => command::join_token::run(args, client).await?,
             ClusterCommand::Leave(args) => command::leave::run(args, client).await?,
+            ClusterCommand::Backup(args) => command::backup::run(args, client).await?,
+            ClusterCommand::Restore(args) => command::restore::run(args, client).await?,
+            ClusterCommand::Unlock(args) => command::unlock::run(args, client).await?,
+            ClusterCommand::UnlockKey(args) => command::unlock_key::run(args, client).await?,
             ClusterCommand::Update(args) if args.is_empty() => return Ok(usage(&["update"])),
             ClusterCommand::Update(args) => command::update::run(args, client).await?,
         },

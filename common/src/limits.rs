@@ -19,6 +19,8 @@ pub const PROPOSAL_BYTES_MAX: usize = 4 << 20;
 /// What all versions of one secret or config hold together: it has to fit in a proposal, and two of the largest
 /// configs have to fit in it.
 pub const PAYLOAD_BYTES_MAX: usize = 3 << 20;
+/// Versions of a secret or config that are kept when no service names them: the newest.
+pub const PAYLOAD_VERSIONS_KEPT: usize = 5;
 /// Nodes of one `swarm lab`.
 pub const LAB_NODES_MAX: usize = 50;
 /// How long a lab's daemon may take to answer, and all of its nodes to be ready.
@@ -35,6 +37,8 @@ pub const LOG_QUEUE_OPERATIONS_MAX: usize = 256;
 pub const LOG_BATCH_OPERATIONS_MAX: usize = 1024;
 /// Bytes of entries in one transaction of the raft log.
 pub const LOG_BATCH_BYTES_MAX: usize = 16 << 20;
+/// Log that is sealed anew in one transaction when the data key changes: writers wait for no more than that.
+pub const LOG_RESEAL_BYTES_MAX: usize = 1 << 20;
 /// Bytes of recent log entries kept in memory; older ones are read back from the file.
 pub const LOG_MEMORY_BYTES_MAX: usize = 16 << 20;
 /// Bytes of entries in one message to a follower; one entry always fits.
@@ -438,3 +442,14 @@ pub const PROCESS_LOG_READ_BYTES: usize = 64 << 10;
 pub const PROCESS_COMMAND_OUTPUT_BYTES_MAX: usize = 4 << 10;
 /// Looks for a free port before the last one found is taken.
 pub const PROCESS_PORT_TRIES_MAX: u32 = 64;
+
+/// State in one sealed piece of a backup.
+pub const BACKUP_PIECE_BYTES: usize = 256 << 10;
+/// Rounds that a passphrase for a backup is stretched with, and what is believed of a file that says so itself.
+pub const BACKUP_ROUNDS: u32 = 1_000_000;
+pub const BACKUP_ROUNDS_MIN: u32 = 100_000;
+pub const BACKUP_ROUNDS_MAX: u32 = 20_000_000;
+/// Backups and restores that one daemon works on at a time; more are refused.
+pub const BACKUPS_AT_ONCE_MAX: usize = 2;
+/// How long a piece of a backup that is being restored may take to arrive.
+pub const BACKUP_PIECE_TIME_MAX: Duration = Duration::from_secs(30);

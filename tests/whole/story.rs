@@ -259,6 +259,7 @@ impl Story {
                     slots: 0,
                     failed: 0,
                     progress_at: now,
+                    rotation: false,
                 });
             }
         });

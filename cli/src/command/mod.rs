@@ -1,5 +1,6 @@
 //! What each command does: arguments to API calls to text. One file per noun or verb.
 
+pub mod backup;
 pub mod cluster_flags;
 pub mod documents;
 pub mod edit;
@@ -13,9 +14,12 @@ pub mod join_token;
 pub mod leave;
 pub mod node;
 pub mod raft;
+pub mod restore;
 pub mod service;
 pub mod task;
 pub mod task_list;
+pub mod unlock;
+pub mod unlock_key;
 pub mod update;
 pub mod version;
 

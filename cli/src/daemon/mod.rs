@@ -1,7 +1,7 @@
 //! The daemon: this machine as a node of a cluster, or waiting to become one.
 //!
 //! - `host`: the way in and out of a cluster. `running`: the node while it is in one. `supervise`: what the cluster
-//!   wants of it. `found`: how a cluster begins.
+//!   wants of it, `rest` of its data on disk. `found`: how a cluster begins, `restore` with a backup.
 //! - `state`, `lock`: what is on disk. `address`: where to listen. `runtimes`: what runs tasks here.
 //!   `certificate`, `describe`, `view`: small things.
 
@@ -13,6 +13,8 @@ mod found;
 mod host;
 mod lock;
 mod port;
+mod rest;
+mod restore;
 mod running;
 mod runtimes;
 mod state;

@@ -4,11 +4,12 @@
 //! about the cluster but what a request may ask for. What is not the cluster's goes to the node's Docker Engine.
 //!
 //! - `host`: what the daemon implements. `serve`, `patience`: sockets and their bounds. `route`: which path is whose.
-//! - `swarm`, `nodes`, `services`, `tasks`, `logs`, `events`, `networks`, `lists`, `system`, `extras`: answers.
-//! - `rules`, `service_rules`, `requests`: what may be asked, pure. `lookup`: which object is meant. `change`: writing.
+//! - `swarm`, `nodes`, `services`, `tasks`, `logs`, `events`, `networks`, `payloads`, `system`, `extras`: answers.
+//! - `rules`, `service_rules`, `payload_rules`, `rotation_rules`, `requests`: what may be asked, pure. `lookup`: which object is meant. `change`: writing.
 //! - `engine`: the Docker Engine behind us, streamed through.
 //! - `target`, `filter`, `exchange`, `error`: reading requests, writing answers.
 
+mod backup;
 mod change;
 mod describe;
 mod engine;
@@ -22,7 +23,6 @@ mod filter;
 #[cfg(fuzzing)]
 pub mod fuzz;
 pub mod host;
-mod lists;
 mod log_lines;
 mod log_sources;
 mod logs;
@@ -31,7 +31,10 @@ mod moment;
 mod networks;
 mod nodes;
 mod patience;
+mod payload_rules;
+mod payloads;
 mod requests;
+pub mod rotation_rules;
 mod route;
 pub mod rules;
 mod serve;
@@ -46,5 +49,5 @@ mod view;
 pub use describe::describe_engine;
 pub use engine::EngineSettings;
 pub use error::ApiError;
-pub use host::{Control, ControlError, Fault, Host, HostStatus, Init, Join, LocalState, LogsError};
+pub use host::{Control, ControlError, Fault, Host, HostStatus, Init, Join, LocalState, LogsError, Restore};
 pub use serve::serve;

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use common::limits::{API_LARGE_BODIES_MAX, API_REQUEST_TIME_MAX};
+use common::limits::{API_LARGE_BODIES_MAX, API_REQUEST_TIME_MAX, BACKUPS_AT_ONCE_MAX};
 use common::report::Report;
 use common::shutdown::Tasks;
 use hyper::header::{HeaderValue, SERVER};
@@ -17,10 +17,12 @@ use super::engine::{Engine, EngineSettings, came_from_us};
 use super::error::{ApiError, PAGE_NOT_FOUND};
 use super::exchange::{self, Answer, Body, Call};
 use super::host::{Fault, Host};
-use super::lists::KINDS;
+use super::payloads::kind_of;
 use super::serve::Slot;
 use super::target::Target;
-use super::{events, explain, extras, lists, logs, networks, nodes, services, swarm, system, tasks};
+use super::{
+    backup, events, explain, extras, logs, networks, nodes, payloads, services, swarm, system, tasks,
+};
 
 /// What all connections share.
 pub(super) struct Edge {
@@ -29,12 +31,16 @@ pub(super) struct Edge {
     pub tasks: Tasks,
     /// Slots for request bodies that are not small.
     pub large_bodies: Semaphore,
+    /// Backups and restores under way.
+    pub backups: Arc<Semaphore>,
 }
 
 impl Edge {
     pub fn new(host: Arc<dyn Host>, engine: EngineSettings, tasks: Tasks) -> Self {
         let engine = Arc::new(Engine::new(engine, tasks.clone()));
-        Self { host, engine, tasks, large_bodies: Semaphore::new(API_LARGE_BODIES_MAX) }
+        let large_bodies = Semaphore::new(API_LARGE_BODIES_MAX);
+        let backups = Arc::new(Semaphore::new(BACKUPS_AT_ONCE_MAX));
+        Self { host, engine, tasks, large_bodies, backups }
     }
 
     /// Learns what the engine speaks, so that the first client already hears it.
@@ -62,7 +68,7 @@ impl Edge {
         let target = Target::parse(request.uri())?;
         let first = target.segments[0].as_str();
         let ours = matches!(first, "_ping" | "info" | "nodes" | "services" | "swarm" | "tasks" | "version")
-            || KINDS.iter().any(|kind| kind.path == first);
+            || kind_of(first).is_ok();
         // Somebody may well look at the first page of a log for an hour.
         let is_log = matches!(target.segments.as_slice(), [_, _, last] if last == "logs");
         slot.endless.set(!ours || is_log);
@@ -90,6 +96,8 @@ impl Edge {
             ("POST", ["swarm", "init"]) => swarm::init(self, &mut call).await,
             ("POST", ["swarm", "join"]) => swarm::join(self, &mut call).await,
             ("POST", ["swarm", "leave"]) => swarm::leave(self, &call).await,
+            ("POST", ["swarm", "unlock"]) => swarm::unlock(self, &mut call).await,
+            ("POST", ["swarm", "x", "restore"]) => backup::restore(self, &mut call).await,
             (method, path) => {
                 let answering = self.bounded(method, path, &mut call);
                 tokio::time::timeout(API_REQUEST_TIME_MAX, answering).await.unwrap_or_else(|_| {
@@ -109,7 +117,8 @@ impl Edge {
             ("GET", ["swarm"]) => swarm::inspect(self, call).await,
             ("POST", ["swarm", "update"]) => swarm::update(self, call).await,
             ("GET", ["swarm", "unlockkey"]) => swarm::unlock_key(self).await,
-            ("POST", ["swarm", "unlock"]) => swarm::unlock(self).await,
+            ("GET", ["swarm", "x", "backup"]) => backup::take(self, call).await,
+            ("POST", ["swarm", "x", "rotate-data-keys"]) => swarm::rotate_data_keys(self).await,
             ("GET", ["swarm", "x", "raft"]) => extras::raft(self),
             ("GET", ["swarm", "x", "gossip"]) => extras::gossip(self),
             ("POST", ["swarm", "x", "lab", "cut"]) => extras::fault(self, Fault::Cut),
@@ -117,6 +126,12 @@ impl Edge {
             ("GET", ["swarm", "x", "services", name, "history"]) => services::history(self, call, name).await,
             ("GET", ["swarm", "x", "services", name, "explain"]) => explain::explain(self, call, name).await,
             ("POST", ["swarm", "x", "services", name, "rebalance"]) => services::rebalance(self, name).await,
+            ("POST", ["swarm", "x", kinds @ ("secrets" | "configs"), name, "rotate"]) => {
+                payloads::rotate(self, call, kind_of(kinds)?, name).await
+            }
+            ("GET", ["swarm", "x", kinds @ ("secrets" | "configs"), name, "history"]) => {
+                payloads::history(self, call, kind_of(kinds)?, name).await
+            }
             ("GET", ["services"]) => services::list(self, call).await,
             ("POST", ["services", "create"]) => services::create(self, call).await,
             ("GET", ["services", name]) => services::inspect(self, call, name).await,
@@ -131,13 +146,13 @@ impl Edge {
             ("DELETE", ["nodes", name]) => nodes::remove(self, call, name).await,
             ("POST", ["nodes", name, "update"]) => nodes::update(self, call, name).await,
             (method, [first, rest @ ..]) => {
-                let kind = KINDS.iter().find(|kind| kind.path == *first);
-                match (kind, method, rest) {
-                    (Some(kind), "GET", []) => lists::list(self, call, kind).await,
-                    (Some(kind), "POST", ["create"]) => lists::create(kind),
-                    (Some(kind), "GET" | "DELETE", [name]) | (Some(kind), "POST", [name, "update"]) => {
-                        lists::missing(self, call, kind, name).await
-                    }
+                let kind = kind_of(first)?;
+                match (method, rest) {
+                    ("GET", []) => payloads::list(self, call, kind).await,
+                    ("POST", ["create"]) => payloads::create(self, call, kind).await,
+                    ("GET", [name]) => payloads::inspect(self, call, kind, name).await,
+                    ("DELETE", [name]) => payloads::remove(self, kind, name).await,
+                    ("POST", [name, "update"]) => payloads::update(self, call, kind, name).await,
                     _ => Err(ApiError::not_found(PAGE_NOT_FOUND)),
                 }
             }

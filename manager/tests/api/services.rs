@@ -353,6 +353,7 @@ async fn an_update_clears_what_is_said_of_the_one_before() {
             slots: 1,
             failed: 1,
             progress_at: NOW,
+            rotation: false,
         });
     });
     assert_eq!(api.get("/services/web").await.json()["UpdateStatus"]["State"], "paused");
