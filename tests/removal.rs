@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::identity::{NodeIdentity, file as identity_file};
+use common::identity::{NodeIdentity, Stored, file as identity_file};
 use common::shutdown::Tasks;
 use common::time::{Clock, SystemClock};
 use common::transport::quic::{QuicSettings, QuicTransport};
@@ -54,7 +54,10 @@ impl Ghost {
 
 fn identity_of(cluster: &Cluster, index: usize) -> NodeIdentity {
     let path = cluster.nodes[index].state_folder().join("identity.pem");
-    identity_file::load(&path).unwrap().unwrap().identity
+    match identity_file::load(&path).unwrap() {
+        Some(Stored::Open(stored)) => stored.identity,
+        other => panic!("{other:?}"),
+    }
 }
 
 async fn remove(cluster: &Cluster, index: usize, force: bool) {
