@@ -291,6 +291,8 @@ pub const STREAM_RETRY_TIME_MAX: Duration = Duration::from_secs(60);
 pub const EVENT_BYTES_MAX: usize = 4 << 20;
 /// Tasks in one message of assignments; more come in further messages.
 pub const ASSIGNMENT_TASKS_MAX: usize = 1000;
+/// Bytes of secrets and configs in one message of assignments; more come in further messages.
+pub const ASSIGNMENT_PAYLOAD_BYTES_MAX: usize = 4 << 20;
 /// Spec versions of one service that are kept at most, and how many of the newest are kept when no task uses them.
 pub const SPEC_VERSIONS_MAX: usize = 64;
 pub const SPEC_VERSIONS_KEPT: usize = 5;
@@ -330,6 +332,16 @@ pub const JOURNAL_OUTDATED_BYTES_MAX: u64 = 1 << 20;
 
 /// Tasks that one node may be given.
 pub const ASSIGNED_TASKS_MAX: usize = 65_536;
+/// Bytes of secrets and configs that one node holds in memory; an update that comes to more is refused.
+pub const ASSIGNED_PAYLOAD_BYTES_MAX: usize = 1 << 30;
+/// What a templated secret or config may come to when it is filled in.
+pub const PAYLOAD_FILLED_BYTES_MAX: usize = 2 << 20;
+/// Size of the folder in memory that a node makes itself for its tasks' secrets and configs: a task whose files do
+/// not fit does not start.
+pub const TASK_FILES_BYTES_MAX: u64 = 1 << 30;
+/// The path at which a task finds a secret or config, and each name in it.
+pub const FILE_TARGET_BYTES_MAX: usize = 1024;
+pub const FILE_NAME_BYTES_MAX: usize = 255;
 /// Tasks of one runtime that are prepared or started at a time. One that takes longer than `STEP_SLOT_TIME_MAX`
 /// waits for something else than this machine, and lets the next one begin.
 pub const START_PARALLEL_MAX: usize = 8;

@@ -128,6 +128,8 @@ impl Node {
         command
             .args(["--host", &host, "daemon", "--state-dir"])
             .arg(self.state_folder())
+            .arg("--secrets-dir")
+            .arg(self.secrets_folder())
             .args(&self.options.arguments)
             .envs(self.options.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
@@ -234,6 +236,12 @@ impl Node {
         self.folder.join("state")
     }
 
+    /// Where its tasks' secrets and configs lie: on a machine whose temporary files are on a disk the daemon mounts
+    /// memory there, once a task needs it.
+    pub fn secrets_folder(&self) -> PathBuf {
+        self.folder.join("secrets")
+    }
+
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -289,6 +297,7 @@ impl Drop for Node {
             eprintln!("{}", self.log_tail());
         }
         drop(self.disk.take());
+        let _ = nix::mount::umount(&self.secrets_folder()); // most nodes have none
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }

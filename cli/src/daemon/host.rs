@@ -423,6 +423,7 @@ impl NodeHost {
         remove_folder(folder.raft_folder())?;
         remove_folder(folder.tasks_folder())?;
         remove_folder(folder.processes_folder())?;
+        self.shared.setup.files.close();
         common::disk::remove(&folder.identity_file())?;
         common::disk::remove(&folder.node_file())?;
         Ok(common::disk::sync_dir(folder.path())?)

@@ -35,6 +35,7 @@ use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
+use worker::runtime::files::TaskFiles;
 use worker::runtime::process;
 
 pub use args::Args;
@@ -58,11 +59,25 @@ pub fn beside() -> Option<ExitCode> {
 /// Runs this machine's node until it is told to stop.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     start_log(&args)?;
+    keep_memory_to_ourselves();
     // Two threads serve a small machine and a large one: the work is waiting, not computing.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(daemon(args))?;
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Keys and secrets are in this process's memory: it leaves no core dump, and other processes of its user may not look
+/// into it. The limit on core dumps would say the first of that too, and would bind all tasks that it starts.
+fn keep_memory_to_ourselves() {
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        warn!(%error, "core dumps of this daemon may hold secrets");
+    }
+}
+
+/// Removes what a daemon with that state folder keeps in memory for its tasks; none of its tasks runs any more.
+pub fn forget_files(state_dir: &Path) {
+    TaskFiles::new(crate::paths::secrets_dir(state_dir)).close();
 }
 
 async fn daemon(args: Args) -> anyhow::Result<()> {
@@ -81,7 +96,14 @@ async fn daemon(args: Args) -> anyhow::Result<()> {
         labels: args.labels.iter().map(|label| (label.key.clone(), label.value.clone())).collect(),
         generic: args::generic_stock(&args.generic_resources)?,
     };
-    let setup = Setup { folder, describer, runtimes, clock: Arc::new(SystemClock), tasks: tasks.child() };
+    let setup = Setup {
+        folder,
+        describer,
+        runtimes,
+        files: TaskFiles::new(args.secrets_dir()),
+        clock: Arc::new(SystemClock),
+        tasks: tasks.child(),
+    };
     let host = NodeHost::new(setup, args.lab);
     let resume = host.resume();
     let api = tasks.child();

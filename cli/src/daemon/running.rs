@@ -25,6 +25,7 @@ use manager::manager::{Manager, Settings};
 use manager::raft;
 use tokio::sync::watch;
 use worker::agent::{Agent, AgentHandle, AgentSettings};
+use worker::runtime::files::TaskFiles;
 use worker::session::{About, Opener, Session, SessionState};
 
 use super::describe::Describer;
@@ -38,6 +39,8 @@ pub struct Setup {
     pub describer: Describer,
     /// The runtimes this node offers.
     pub runtimes: Vec<RuntimeKind>,
+    /// Secrets and configs of this node's tasks.
+    pub files: Arc<TaskFiles>,
     pub clock: Arc<dyn Clock>,
     pub tasks: Tasks,
 }

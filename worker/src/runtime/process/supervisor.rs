@@ -19,7 +19,7 @@ use common::time::{Clock, Monotonic, SystemClock};
 use common::wire::logs::LogStream;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
@@ -49,10 +49,27 @@ pub fn stop_order(signal: Signal, grace: Duration) -> String {
     format!("stop {} {}\n", signal as i32, grace.as_millis())
 }
 
-fn read_order(line: &str) -> Option<(Signal, Duration)> {
-    let mut words = line.strip_prefix("stop ")?.split(' ');
-    let signal = Signal::try_from(words.next()?.parse::<i32>().ok()?).ok()?;
-    Some((signal, Duration::from_millis(words.next()?.parse().ok()?)))
+/// Asks the supervisor to send the task's first process a signal.
+pub fn signal_order(signal: Signal) -> String {
+    format!("signal {}\n", signal as i32)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Stop(Signal, Duration),
+    Signal(Signal),
+}
+
+fn read_order(line: &str) -> Option<Order> {
+    let words: Vec<&str> = line.split(' ').collect();
+    let signal = |word: &str| Signal::try_from(word.parse::<i32>().ok()?).ok();
+    match words[..] {
+        ["stop", number, grace] => {
+            Some(Order::Stop(signal(number)?, Duration::from_millis(grace.parse().ok()?)))
+        }
+        ["signal", number] => Some(Order::Signal(signal(number)?)),
+        _ => None,
+    }
 }
 
 /// Supervises the task of that folder, from its start to its end.
@@ -251,8 +268,12 @@ impl Supervisor {
         let mut buffer = [0; 512];
         let Ok(length) = self.control.read(&mut buffer) else { return };
         let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
-        for (signal, grace) in text.lines().filter_map(read_order) {
-            self.begin_stop(signal, grace);
+        for order in text.lines().filter_map(read_order) {
+            match order {
+                Order::Stop(signal, grace) => self.begin_stop(signal, grace),
+                // It may have ended meanwhile; until it is reaped, which is our doing, its number is nobody else's.
+                Order::Signal(signal) => drop(kill(self.first, signal)),
+            }
         }
     }
 
@@ -342,8 +363,20 @@ mod tests {
     #[test]
     fn orders_are_read_as_they_are_written() {
         let (signal, grace) = (Signal::SIGINT, Duration::from_millis(1_500));
-        assert_eq!(read_order(stop_order(signal, grace).trim_end()), Some((signal, grace)));
-        for odd in ["", "stop", "stop x 1", "stop 15", "stop 15 -1", "stop 1500 1", "go 15 1"] {
+        assert_eq!(read_order(stop_order(signal, grace).trim_end()), Some(Order::Stop(signal, grace)));
+        assert_eq!(read_order(signal_order(signal).trim_end()), Some(Order::Signal(signal)));
+        for odd in [
+            "",
+            "stop",
+            "stop x 1",
+            "stop 15",
+            "stop 15 -1",
+            "stop 1500 1",
+            "go 15 1",
+            "signal",
+            "signal x",
+            "signal 1 1",
+        ] {
             assert_eq!(read_order(odd), None, "{odd}");
         }
     }
