@@ -258,9 +258,7 @@ impl Runner {
             self.publish();
             return Ok(Done::Dropped);
         }
-        if let (Step::Prepare | Step::Start, Some(Problem::Refused(reason))) =
-            (step, &self.problem)
-        {
+        if let (Step::Prepare | Step::Start, Some(Problem::Refused(reason))) = (step, &self.problem) {
             return Err(RunError::Fatal(reason.clone()));
         }
         match (step, self.setup.clone()) {
