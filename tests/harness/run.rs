@@ -35,7 +35,7 @@ for process in /proc/[0-9]*; do
 done
 # Tasks outlive their daemon: their supervisors end them when asked to.
 for process in /proc/[0-9]*; do
-  if tr '\0' ' ' <"$process/cmdline" 2>/dev/null | grep -qF -- "task-supervisor $1/"; then
+  if tr '\0' ' ' <"$process/cmdline" 2>/dev/null | grep -qF -- "task-supervisor task $1/"; then
     kill -TERM "${process#/proc/}" 2>/dev/null
   fi
 done

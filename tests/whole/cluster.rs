@@ -431,7 +431,8 @@ fn brief(change: &Change) -> String {
         Change::Service(change) => write(change, |service| {
             let update = service.update.as_ref().map(|update| update.state.to_string());
             format!(
-                "service {} spec {} {}",
+                "service {} {} spec {} {}",
+                service.id.short(),
                 service.name(),
                 service.current.number,
                 update.unwrap_or_default()
@@ -440,7 +441,13 @@ fn brief(change: &Change) -> String {
         Change::Task(change) => write(change, |task| {
             let node = task.node.map_or(0, |node| node.0);
             let (state, desired) = (task.status.state, task.desired);
-            format!("task {} slot {} on {node}: {state}, wanted {desired}", task.id, task.slot)
+            format!(
+                "task {} of {} slot {} spec {} on {node}: {state}, wanted {desired}",
+                task.id,
+                task.service.short(),
+                task.slot,
+                task.spec
+            )
         }),
     }
 }

@@ -59,7 +59,7 @@ pub fn certificate_seeds() -> Vec<Vec<u8>> {
     let der = certificates_from_pem(&issue()).expect("our own").remove(0);
     let mut random = SeededRandom::new(1, "data key");
     let data_key = DataKey::generate(&mut random);
-    let wrapped = data_key.wrap(&KEY, Some(b"unlock"), &mut random);
+    let wrapped = data_key.wrap(1, &KEY, Some(&UnlockKey::generate(&mut random)), &mut random);
     let texts = [issue(), ROOT.certificate_pem().into(), format!("{}{}", issue(), ROOT.certificate_pem())];
     let mut seeds = vec![
         [&[0], &der[..]].concat(),

@@ -21,9 +21,12 @@ pub const ALREADY_MEMBER: &str = "This node is already part of a swarm. Use \"do
 pub const NOT_A_MEMBER: &str = "This node is not part of a swarm";
 pub const JOIN_TIMEOUT: &str = "Timeout was reached before node joined. The attempt to join the swarm will continue in the background. Use the \"docker info\" command to see the current swarm status of your node.";
 pub const LEAVE_TIMEOUT: &str = "Timeout was reached before node left. Leaving the swarm will continue in the background. Use the \"docker info\" command to see the current swarm status of your node.";
+/// Ours, in the words of the two above.
+pub const UNLOCK_TIMEOUT: &str = "Timeout was reached before node was unlocked. Unlocking will continue in the background. Use the \"docker info\" command to see the current swarm status of your node.";
 pub const CERTIFICATES_EXPIRED: &str =
     "Swarm certificates have expired. To replace them, leave the swarm and join again.";
 pub const NOT_LOCKED: &str = "swarm is not locked";
+pub const WRONG_UNLOCK_KEY: &str = "swarm could not be unlocked: invalid key provided";
 pub const OUT_OF_SEQUENCE: &str = "update out of sequence";
 pub const PAGE_NOT_FOUND: &str = "page not found";
 
@@ -43,6 +46,11 @@ impl ApiError {
     /// 400: the request cannot be carried out as it is.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// 401.
+    pub fn unauthorized(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, message)
     }
 
     /// 404.

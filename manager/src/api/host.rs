@@ -5,7 +5,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use common::backup::BackupMeta;
+use common::engine_api::access::AuditAnswer;
 use common::engine_api::system::{GossipMember, RaftStatus};
+use common::identity::UnlockKey;
 use common::object::cluster::Authority;
 use common::object::sensitive::Sensitive;
 use common::object::{Availability, ClusterSpec, NodeId, Role, Version};
@@ -16,11 +19,12 @@ use common::wire::logs::LogRequest;
 use futures_util::future::BoxFuture;
 
 use super::error::{ApiError, MANAGER_NOT_READY, NO_LEADER};
+use crate::audit::select::Selection;
 use crate::store::{Change, Rejection, Store, Tables};
 
 /// This node, in a cluster or not.
 ///
-/// `init`, `join` and `leave` run to their end even when the client that asked has gone; the edge gives up
+/// `init`, `join`, `unlock` and `leave` run to their end even when the client that asked has gone; the edge gives up
 /// waiting after 20 s. They may be called at any time and at once: it is the host that puts them in order.
 pub trait Host: Send + Sync + 'static {
     /// What this node is right now. Never waits.
@@ -35,8 +39,14 @@ pub trait Host: Send + Sync + 'static {
     /// Enters a cluster. Ends when this node has its certificate and, as a manager, its place.
     fn join(&self, join: Join) -> BoxFuture<'_, Result<(), ApiError>>;
 
+    /// Makes a cluster of what a backup holds, with this node as its only manager. Answers this node's id.
+    fn restore(&self, restore: Restore) -> BoxFuture<'_, Result<NodeId, ApiError>>;
+
     /// Leaves the cluster and forgets it. The edge has refused what `force` is needed for.
     fn leave(&self, force: bool) -> BoxFuture<'_, Result<(), ApiError>>;
+
+    /// Opens what this manager has on disk and takes up its place. 401 where the key is another.
+    fn unlock(&self, key: UnlockKey) -> BoxFuture<'_, Result<(), ApiError>>;
 
     /// How this node sees the others, itself included. Never waits.
     fn gossip(&self) -> Vec<GossipMember>;
@@ -74,6 +84,11 @@ pub trait Control: Send + Sync + 'static {
 
     /// Asks a node for what its tasks wrote: `LogMessage`s follow on the stream. Bounded in time.
     fn open_logs(&self, node: NodeId, request: LogRequest) -> BoxFuture<'_, Result<Stream, LogsError>>;
+
+    /// What the other managers have on record. Bounded in time.
+    fn audit_elsewhere(&self, _: Selection) -> BoxFuture<'_, Vec<AuditAnswer>> {
+        Box::pin(async { Vec::new() })
+    }
 
     /// A fresh join token for the cluster of this authority.
     fn new_join_token(&self, authority: &Authority) -> Result<Sensitive, ControlError>;
@@ -120,6 +135,16 @@ pub struct Init {
     pub force_new_cluster: bool,
     pub spec: ClusterSpec,
     pub availability: Availability,
+}
+
+/// `POST /swarm/x/restore`, read to its end and checked. Empty addresses mean "choose".
+pub struct Restore {
+    pub listen_addr: String,
+    pub advertise_addr: String,
+    /// None: what the node of the record has that this one becomes, or the default.
+    pub availability: Option<Availability>,
+    pub meta: BackupMeta,
+    pub tables: Tables,
 }
 
 /// `POST /swarm/join`, checked. Empty addresses mean "choose".

@@ -116,8 +116,7 @@ fn replace_next(pass: &mut Pass, site: &mut Site, roll: &mut Roll, marks: &Marks
     let mut tried = BTreeSet::new();
     while let Some((phase, slot)) = next_slot(site, roll).filter(|(_, slot)| tried.insert(*slot)) {
         // One that is midway has its place already.
-        let in_progress = roll.in_progress() + cooling - usize::from(phase == Phase::Midway);
-        if in_progress >= width {
+        if phase != Phase::Midway && roll.in_progress() + cooling >= width {
             break;
         }
         replace(pass, site, slot, marks);
@@ -200,7 +199,7 @@ fn replace(pass: &mut Pass, site: &mut Site, slot: Slot, marks: &Marks) {
 }
 
 /// A port of the node can be taken once only: there the old task has to go first, whatever was asked.
-fn starts_first(site: &Site) -> bool {
+pub(super) fn starts_first(site: &Site) -> bool {
     let fixed = |spec: &common::object::ServiceSpec| {
         let ports = spec.endpoint.iter().flat_map(|endpoint| &endpoint.ports);
         ports.into_iter().any(|port| port.mode == PublishMode::Host && port.published != 0)

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use common::engine_api::system::{GossipMember, RaftStatus};
+use common::identity::UnlockKey;
 use common::object::cluster::Authority;
 use common::object::node::{EngineDescription, ManagerRecord, NodeStatus, Platform, Resources, TlsInfo};
 use common::object::sensitive::Sensitive;
@@ -18,13 +19,16 @@ use common::wire::logs::LogRequest;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hyper::StatusCode;
+use manager::api::error::WRONG_UNLOCK_KEY;
 use manager::api::{
-    ApiError, Control, ControlError, Fault, Host, HostStatus, Init, Join, LocalState, LogsError,
+    ApiError, Control, ControlError, Fault, Host, HostStatus, Init, Join, LocalState, LogsError, Restore,
 };
 use manager::store::{Change, Proposal, Rejection, Store, Tables, Write};
 use tokio::sync::{Notify, mpsc};
 
 pub const NOW: Timestamp = Timestamp(1_795_161_600_000_000_000);
+/// What a locked fake opens with.
+pub const UNLOCK_KEY: &str = "SWMKEY-1-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 const ROOT: &str = include_str!("root.pem");
 
 pub struct FakeCluster {
@@ -258,11 +262,34 @@ impl Host for FakeHost {
         .boxed()
     }
 
+    fn restore(&self, restore: Restore) -> BoxFuture<'_, Result<NodeId, ApiError>> {
+        async move {
+            let cluster = FakeCluster::new();
+            cluster.store.restore(restore.tables);
+            *self.cluster.lock().unwrap() = Some(cluster);
+            self.enter(Role::Manager);
+            Ok(NodeId(id_of(1)))
+        }
+        .boxed()
+    }
+
     fn leave(&self, force: bool) -> BoxFuture<'_, Result<(), ApiError>> {
         async move {
             self.left.lock().unwrap().push(force);
             *self.cluster.lock().unwrap() = None;
             *self.status.lock().unwrap() = HostStatus::default();
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn unlock(&self, key: UnlockKey) -> BoxFuture<'_, Result<(), ApiError>> {
+        async move {
+            if key.to_text().reveal() != UNLOCK_KEY {
+                return Err(ApiError::unauthorized(WRONG_UNLOCK_KEY));
+            }
+            self.enter(Role::Manager);
+            *self.cluster.lock().unwrap() = Some(FakeCluster::new());
             Ok(())
         }
         .boxed()
@@ -304,6 +331,8 @@ fn settings() -> Cluster {
         address_pools: vec!["10.0.0.0/8".into()],
         subnet_size: 24,
         data_path_port: 4789,
+        at_rest: Default::default(),
+        clients: Default::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::resolve;
 use crate::client::{Client, escape};
 use crate::exit::join_errors;
-use crate::output::human::title;
+use crate::output::human::{as_go_prints, title};
 use crate::output::inspect::{self, Format};
 use crate::output::print;
 use crate::parse::size;
@@ -98,7 +98,7 @@ fn write_pretty(out: &mut String, node: &Node) -> std::fmt::Result {
     write_labels(out, "Labels", &node.spec.labels)?;
     let description = &node.description;
     writeln!(out, "Hostname:              \t{}", description.hostname)?;
-    writeln!(out, "Joined at:             \t{}", joined_at(&node.created_at))?;
+    writeln!(out, "Joined at:             \t{}", as_go_prints(&node.created_at))?;
     writeln!(out, "Status:")?;
     writeln!(out, " State:\t\t\t{}", title(&node.status.state))?;
     if !node.status.message.is_empty() {
@@ -154,12 +154,4 @@ fn write_labels(out: &mut String, heading: &str, labels: &BTreeMap<String, Strin
         writeln!(out, " - {key}{equals}{value}")?;
     }
     Ok(())
-}
-
-/// `2026-11-20 08:00:00.123 +0000 utc`, as Docker writes it.
-fn joined_at(rfc3339: &str) -> String {
-    match rfc3339.strip_suffix('Z').and_then(|time| time.split_once('T')) {
-        Some((date, time)) => format!("{date} {time} +0000 utc"),
-        None => rfc3339.into(),
-    }
 }
