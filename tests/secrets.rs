@@ -243,3 +243,150 @@ async fn a_daemon_leaves_no_core_dump() {
     let ended = wait_until("it ends", Duration::from_secs(20), async || node.exited().ok_or(String::new()));
     assert!(!ended.await.unwrap().core_dumped());
 }
+
+/// A new version of a secret, for all that use it.
+async fn rotate(client: &Client, name: &str, data: &str) {
+    let answer =
+        client.post(&format!("/swarm/x/secrets/{name}/rotate"), &json!({ "Data": base64(data) })).await;
+    answer.unwrap().ok().unwrap();
+}
+
+/// Three servers that give their secret to whoever asks for it, and do not start with a bad one.
+fn servers(key: &str) -> Spec {
+    let line = "grep -q bad $SWARM_SECRETS_DIR/key && exit 1; exec busybox httpd -f -p $SWARM_PORT_80 -h $SWARM_SECRETS_DIR";
+    Runtime::Process
+        .service("web", 3)
+        .shell(line)
+        .with("TaskTemplate.ContainerSpec.Secrets", json!([secret(key, "key", "key", (0, 0), 0o444)]))
+        .with(
+            "EndpointSpec",
+            json!({ "Ports": [{ "Protocol": "tcp", "TargetPort": 80, "PublishMode": "host" }] }),
+        )
+        .update(json!({ "Parallelism": 1, "Order": "stop-first", "Monitor": 500_000_000 }))
+}
+
+/// Asks the service as a client that knows its tasks: the next one where one does not answer.
+async fn ask(client: &Client, turn: usize) -> Result<String, String> {
+    let tasks: Vec<Value> = client
+        .get("/tasks")
+        .await
+        .map_err(|error| error.to_string())?
+        .json()
+        .map_err(|error| error.to_string())?;
+    let port = |task: &Value| {
+        let runs = task["Status"]["State"] == "running" && task["DesiredState"] == "running";
+        task["Status"]["PortStatus"]["Ports"][0]["PublishedPort"].as_u64().filter(|_| runs)
+    };
+    let ports: Vec<u64> = tasks.iter().filter_map(port).collect();
+    let mut tried = Vec::new();
+    for index in 0..ports.len() {
+        let port = ports[(turn + index) % ports.len()];
+        match fetch(port).await {
+            Ok(value) => return Ok(value),
+            Err(error) => tried.push(format!("{port}: {error}")),
+        }
+    }
+    Err(format!("nobody answered: {tried:?}"))
+}
+
+async fn fetch(port: u64) -> std::io::Result<String> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port as u16)).await?;
+    stream.write_all(b"GET /key HTTP/1.0\r\n\r\n").await?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await?;
+    match text.split_once("\r\n\r\n") {
+        Some((head, body)) if head.contains(" 200 ") && !body.is_empty() => Ok(body.into()),
+        _ => Err(std::io::Error::other(format!("{text:?}"))),
+    }
+}
+
+#[tokio::test]
+async fn a_rotation_under_traffic_loses_no_request_and_a_bad_value_goes_back() {
+    let cluster = Cluster::with_options(1, options(1, 2)).await.unwrap();
+    let client = cluster.client(0);
+    let (first, second) = (value(), value());
+    let key = create(&client, "secret", "key", &first, json!({})).await;
+    client.create_service(&servers(&key)).await.unwrap();
+    cluster.running("web", 3, SOON).await.unwrap();
+    wait_until("it answers", SOON, async || ask(&client, 0).await.map(drop)).await.unwrap();
+    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+    let traffic = async {
+        let mut answers: Vec<String> = Vec::new();
+        while stopped.try_recv().is_err() {
+            let answer = ask(&client, answers.len()).await.unwrap();
+            answers.push(answer);
+        }
+        answers
+    };
+    let values_are = async |value: &str| {
+        let tasks = cluster.running("web", 3, SOON).await.unwrap();
+        for task in &tasks {
+            assert_eq!(std::fs::read_to_string(path(&cluster, task, "secrets/key")).unwrap(), value);
+        }
+    };
+    let rotations = async {
+        rotate(&client, "key", &second).await;
+        cluster.update_state("web", &["completed"], SOON).await.unwrap();
+        values_are(&second).await;
+        rotate(&client, "key", "bad").await;
+        cluster.update_state("web", &["rollback_completed"], SOON).await.unwrap();
+        values_are(&second).await;
+        let _ = stop.send(());
+    };
+    let (answers, ()) = tokio::join!(traffic, rotations);
+    assert!(answers.iter().all(|answer| *answer == first || *answer == second));
+    assert_eq!((answers.first(), answers.last()), (Some(&first), Some(&second)));
+    nowhere_else(&cluster, &second).await;
+}
+
+async fn are_refreshed_in_place(runtime: Runtime, test: &str) {
+    if !runtime.is_here(test) {
+        return;
+    }
+    let cluster = Cluster::with_options(1, options(1, 1)).await.unwrap();
+    let client = cluster.client(0);
+    let (first, second) = (value(), value());
+    let key = create(&client, "secret", "key", &first, json!({})).await;
+    let mut reference = secret(&key, "key", "key", (0, 0), 0o444);
+    reference["Refresh"] = json!("SIGHUP");
+    // The length alone: what a task writes is in its log.
+    let line = "F=${SWARM_SECRETS_DIR:-/run/secrets}/key; trap 'echo told $(wc -c < $F)' HUP; echo ready; \
+                while :; do sleep 0.1; done";
+    let spec = on(runtime.service("web", 1), cluster.id(1)).shell(line);
+    let spec = spec.with("TaskTemplate.ContainerSpec.Secrets", json!([reference]));
+    client.create_service(&spec).await.unwrap();
+    let before = cluster.running("web", 1, SOON).await.unwrap();
+    let logged = async |text: &str| {
+        wait_until(text, SOON, async || {
+            let log = client.get("/services/web/logs?stdout=1").await.map_err(|error| error.to_string())?;
+            let log = String::from_utf8_lossy(&log.body).into_owned();
+            if log.contains(text) { Ok(()) } else { Err(log) }
+        })
+        .await
+        .unwrap();
+    };
+    logged("ready").await;
+    let longer = format!("{second}{second}");
+    rotate(&client, "key", &longer).await;
+    logged(&format!("told {}", longer.len())).await;
+    let after = cluster.running("web", 1, SOON).await.unwrap();
+    assert_eq!((&after[0].id, after[0].pid), (&before[0].id, before[0].pid), "it was not replaced");
+    let [secrets, _] = if runtime == Runtime::Docker {
+        places(runtime, &after[0])
+    } else {
+        [path(&cluster, &after[0], "secrets").to_string_lossy().into_owned(), String::new()]
+    };
+    assert_eq!(seen(&after[0], &format!("{secrets}/key")).0, longer);
+    nowhere_else(&cluster, &second).await;
+}
+
+#[tokio::test]
+async fn processes_are_told_of_a_new_value_in_place() {
+    are_refreshed_in_place(Runtime::Process, "processes_are_told_of_a_new_value_in_place").await;
+}
+
+#[tokio::test]
+async fn containers_are_told_of_a_new_value_in_place() {
+    are_refreshed_in_place(Runtime::Docker, "containers_are_told_of_a_new_value_in_place").await;
+}

@@ -11,13 +11,27 @@ use std::process::{Command, Stdio};
 /// Read at a time from another process's memory.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// Files below a folder that hold the value. Not in memory that is mounted there.
+/// Files below a folder that hold the value. Not where a node has its tasks' secrets, which is in memory.
 pub fn in_files(folder: &Path, value: &str) -> Vec<PathBuf> {
     let pattern = tempfile::NamedTempFile::new_in("/dev/shm").expect("a file in memory");
     std::fs::write(pattern.path(), value).expect("written");
     let output = Command::new("find")
         .arg(folder)
-        .args(["-xdev", "-type", "f", "-size", "+0", "-exec", "grep", "-laF", "-f"])
+        .args([
+            "-xdev",
+            "-path",
+            "*/secrets",
+            "-prune",
+            "-o",
+            "-type",
+            "f",
+            "-size",
+            "+0",
+            "-exec",
+            "grep",
+            "-laF",
+            "-f",
+        ])
         .arg(pattern.path())
         .args(["{}", "+"])
         .stderr(Stdio::null())

@@ -353,6 +353,11 @@ impl Story {
         for id in self.services.clone() {
             self.update_service(id, |spec| {
                 spec.task.placement.constraints.clear();
+                // A node whose engine was away for long tries again only after a pause that may be longer than this,
+                // and an update that gives up goes back to what cannot be had everywhere.
+                if let Some(update) = &mut spec.update {
+                    update.progress_deadline = None;
+                }
                 if !spec.mode.is_job() {
                     spec.task.container.env = owned(GOOD[0]);
                 }

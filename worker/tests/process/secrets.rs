@@ -79,7 +79,7 @@ async fn another_user_gets_nothing() {
     }
     let world = World::new();
     let mut web = with(
-        shell("cat $SWARM_SECRETS_DIR/key && exec sleep 1000"),
+        shell("cat $SWARM_SECRETS_DIR/key; echo; exec sleep 1000"),
         vec![file(PayloadKind::Secret, "key", "hunter2")],
     );
     std::sync::Arc::make_mut(&mut web.spec).container.user = "65533:65533".into();
