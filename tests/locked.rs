@@ -14,6 +14,7 @@ use harness::cluster::{Cluster, SOON, options};
 use harness::commands::{Shell, row, soon};
 use harness::docker::Docker;
 use harness::node::Node;
+use harness::services::Runtime;
 use serde_json::{Value, json};
 
 const LOCKED: &str = "Swarm is encrypted and needs to be unlocked before it can be used. Please use \"docker swarm unlock\" to unlock it.";
@@ -86,6 +87,11 @@ async fn key(cluster: &Cluster, index: usize) -> String {
 async fn managers_lock_and_are_unlocked_in_place() {
     let mut cluster = Cluster::new(3, 1).await.unwrap();
     let ids: Vec<String> = (0..4).map(|index| cluster.id(index).to_owned()).collect();
+    let certificate = |cluster: &Cluster, index: usize| {
+        let text = identity(&cluster.nodes[index]);
+        text.split("# root certificate").next().unwrap_or_default().split_once('\n').unwrap().1.to_owned()
+    };
+    let before: Vec<String> = (0..3).map(|index| certificate(&cluster, index)).collect();
     let said = succeeds(&cluster.nodes[0], &["update", "--autolock=true"], "");
     let first = key(&cluster, 1).await;
     assert!(
@@ -95,6 +101,14 @@ async fn managers_lock_and_are_unlocked_in_place() {
     assert!(first.starts_with("SWMKEY-1-"), "{first}");
     assert_eq!(succeeds(&cluster.nodes[2], &["unlock-key", "-q"], "").trim(), first, "one key for all");
     kept_with(&cluster, &[0, 1, 2], 1, 1).await;
+    for (index, before) in before.iter().enumerate() {
+        let renewed = async || match certificate(&cluster, index) {
+            now if now != *before => Ok(()),
+            _ => Err("the one that lay there in clear".into()),
+        };
+        cluster.wait_until("a key that was never on this disk in clear", SOON, renewed).await.unwrap();
+        assert!(!identity(&cluster.nodes[index]).contains("PRIVATE KEY"));
+    }
 
     cluster.nodes[1].restart().await.unwrap();
     reaches(&cluster, 1, "locked").await;
@@ -278,8 +292,12 @@ async fn is_as_before(node: &Node, before: &Value) {
 }
 
 async fn create(cluster: &Cluster, index: usize, name: &str, label: &str) {
+    create_with(cluster, index, name, label, 0).await;
+}
+
+async fn create_with(cluster: &Cluster, index: usize, name: &str, label: &str, replicas: u64) {
     let spec = json!({
-        "Name": name, "Labels": {"note": label}, "Mode": {"Replicated": {"Replicas": 0}},
+        "Name": name, "Labels": {"note": label}, "Mode": {"Replicated": {"Replicas": replicas}},
         "TaskTemplate": {"ContainerSpec": {"Image": "none:1", "Env": [format!("TOKEN={label}")]}},
     });
     cluster.client(index).post("/services/create", &spec).await.unwrap().ok().unwrap();
@@ -340,6 +358,16 @@ async fn a_copied_state_folder_reveals_nothing() {
         .change_node(cluster.id(1), |spec| drop(spec.labels.insert("note".into(), secret.into())))
         .await
         .unwrap();
+    // A task that a node has to remember, though it has no such image.
+    create_with(&cluster, 0, "env", secret, 1).await;
+    let remembered = async || {
+        let journal = |node: &Node| node.state_folder().join("tasks/tasks.journal");
+        let bytes = |node: &Node| fs::metadata(journal(node)).map_or(0, |file| file.len());
+        if cluster.nodes.iter().any(|node| bytes(node) > 200) { Ok(()) } else { Err("nobody has it".into()) }
+    };
+    if Runtime::Docker.is_here("a_copied_state_folder_reveals_nothing") {
+        cluster.wait_until("a node remembers a task", SOON, remembered).await.unwrap();
+    }
     let tokens = cluster.client(0).swarm().await.unwrap().join_tokens.unwrap();
     let mut words = vec![secret.to_owned(), tokens.worker, tokens.manager];
     let search = |cluster: &Cluster, words: &[String], skipped: &str| {

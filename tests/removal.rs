@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::identity::{NodeIdentity, file as identity_file};
+use common::identity::NodeIdentity;
 use common::shutdown::Tasks;
 use common::time::{Clock, SystemClock};
 use common::transport::quic::{QuicSettings, QuicTransport};
@@ -53,8 +53,7 @@ impl Ghost {
 }
 
 fn identity_of(cluster: &Cluster, index: usize) -> NodeIdentity {
-    let path = cluster.nodes[index].state_folder().join("identity.pem");
-    identity_file::load(&path).unwrap().unwrap().identity
+    cluster.nodes[index].identity().unwrap()
 }
 
 async fn remove(cluster: &Cluster, index: usize, force: bool) {

@@ -32,12 +32,13 @@ const IMPURE: [&str; 29] = [
 const IMPURE_AS_MACRO: [&str; 4] = ["info", "warn", "debug", "error"];
 
 /// One owner per outside thing: the crate's name in code, and where it may be named.
-const OWNERS: [(&str, &[&str]); 7] = [
+const OWNERS: [(&str, &[&str]); 8] = [
     ("openraft", &["manager/src/raft"]),
     ("redb", &["manager/src/raft"]),
     ("foca", &["common/src/gossip"]),
     ("quinn", &["common/src/transport", "common/src/identity"]),
     ("rustls", &["common/src/transport", "common/src/identity"]),
+    ("tokio_rustls", &["common/src/transport"]),
     ("bincode", &["common/src/wire/codec.rs"]),
     ("bollard", &["worker/src/runtime/docker/", "manager/tests/", "tests/"]),
 ];

@@ -80,6 +80,56 @@ pub const CONTROL_RETRY: Duration = Duration::from_millis(200);
 pub const API_CONNECTIONS_MAX: usize = 1_024;
 /// Connections beyond that which are told so at a time; further ones are closed unheard.
 pub const API_REFUSALS_MAX: usize = 64;
+/// The same for the API on TCP, of which one client certificate may have some: so nobody there can keep the local
+/// socket from answering, nor one client the others.
+pub const API_TCP_CONNECTIONS_MAX: usize = 1_024;
+pub const API_CONNECTIONS_PER_CLIENT_MAX: usize = 128;
+/// TLS handshakes of API clients that have not finished: in all, and from one address; and how long one may take.
+pub const API_HANDSHAKES_MAX: usize = 256;
+pub const API_HANDSHAKES_PER_ADDRESS_MAX: usize = 32;
+pub const API_HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
+/// Handshakes from one address that may fail in such a time; further connections from there are closed unheard.
+pub const API_FAILURES_PER_ADDRESS_MAX: u32 = 64;
+pub const API_FAILURES_PERIOD: Duration = Duration::from_secs(10);
+/// Addresses whose failures are counted at a time; while there are more, the oldest are forgotten.
+pub const API_FAILING_ADDRESSES_MAX: usize = 4_096;
+/// Requests of one client certificate: per second for ever, and at once after a pause.
+pub const API_REQUESTS_PER_SECOND_MAX: u32 = 500;
+pub const API_REQUESTS_AT_ONCE_MAX: u32 = 2_000;
+/// How long the certificate lasts that a manager shows to API clients; it is made anew at half of that.
+pub const API_SERVER_CERTIFICATE_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Client certificates on record, those included that were revoked and have not expired.
+pub const CLIENT_CERTIFICATES_MAX: usize = 512;
+/// The name in a client certificate: what a common name may have.
+pub const CLIENT_NAME_BYTES_MAX: usize = 64;
+/// How long a client certificate may last at least and at most.
+pub const CLIENT_EXPIRY_MIN: Duration = Duration::from_secs(1);
+pub const CLIENT_EXPIRY_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// Audit records that wait for the writer; more make their answers wait. Taken and synced so many at a time.
+pub const AUDIT_QUEUE_RECORDS_MAX: usize = 1_024;
+pub const AUDIT_BATCH_RECORDS_MAX: usize = 256;
+/// One file of the audit record, and how many are kept: the oldest goes.
+pub const AUDIT_FILE_BYTES_MAX: u64 = 8 << 20;
+pub const AUDIT_FILES_MAX: usize = 8;
+/// One line of it; its parts are cut so that it is never longer.
+pub const AUDIT_LINE_BYTES_MAX: usize = 16 << 10;
+/// Of an error, and of a path or name, that is kept in a record.
+pub const AUDIT_ERROR_CHARS_MAX: usize = 512;
+pub const AUDIT_NAME_CHARS_MAX: usize = 256;
+/// Damaged lines of one file that are told one by one.
+pub const AUDIT_NOTES_MAX: usize = 8;
+/// Records shown where nobody says how many, and at most.
+pub const AUDIT_RECORDS_DEFAULT: usize = 1_000;
+pub const AUDIT_RECORDS_MAX: usize = 10_000;
+/// Refusals of one client, or of all callers that nobody knows, that are recorded a minute: a flood of them must not
+/// push out what people did.
+pub const AUDIT_REFUSALS_PER_MINUTE_MAX: u32 = 60;
+/// How often `swarm audit --follow` asks again.
+pub const AUDIT_FOLLOW_PERIOD: Duration = Duration::from_secs(1);
+/// A file of a context of the command line.
+pub const CONTEXT_FILE_BYTES_MAX: u64 = 1 << 20;
+/// How long another manager may take to send its part of the audit record.
+pub const AUDIT_MANAGER_WAIT: Duration = Duration::from_secs(3);
 /// Bytes of a request's line and headers: `docker build` puts its arguments there.
 pub const API_HEAD_BYTES_MAX: usize = 256 << 10;
 /// How long a client may take to send a request's head; also how long an idle connection is kept.

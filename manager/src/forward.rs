@@ -4,17 +4,23 @@
 //! A read asks the leader how far the log is committed and waits until this manager has applied that far.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use common::limits::{FRAME_BYTES_MAX, LEADER_WAIT, MANAGER_CALL_WAIT, PROPOSAL_BYTES_MAX};
+use common::engine_api::access::AuditAnswer;
+use common::limits::{
+    AUDIT_MANAGER_WAIT, FRAME_BYTES_MAX, LEADER_WAIT, MANAGER_CALL_WAIT, PROPOSAL_BYTES_MAX,
+};
 use common::object::{NodeId, Version};
 use common::random::{Random, SystemRandom};
+use common::report::Report;
 use common::time::{Clock, Monotonic};
 use common::transport::{Peer, Stream, StreamKind, Transport};
 use common::wire::frame::{FrameError, expect_message, write_message};
 use serde::{Deserialize, Serialize};
 
+use crate::audit::Audit;
+use crate::audit::select::Selection;
 use crate::raft::{Lead, ProposeError, RaftHandle, ReadError};
 use crate::store::{Change, Proposal, Rejection, Store, format};
 
@@ -23,6 +29,8 @@ use crate::store::{Change, Proposal, Rejection, Store, format};
 enum Request {
     Propose(Proposal),
     ReadIndex,
+    /// The part of the audit record that is on this manager.
+    Audit(Selection),
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,6 +42,8 @@ enum Response {
     /// It may have been written.
     Uncertain,
     ReadIndex(Version),
+    /// `AuditAnswer` as JSON: its members come and go.
+    Audit(Vec<u8>),
 }
 
 /// Why a write or a read at the leader did not come about.
@@ -64,6 +74,8 @@ pub struct Forward {
     pub store: Store,
     pub transport: Arc<dyn Transport>,
     pub clock: Arc<dyn Clock>,
+    /// What was done through this node.
+    pub audit: Arc<OnceLock<Audit>>,
 }
 
 /// What one try came to.
@@ -153,6 +165,10 @@ impl Forward {
                 Ok(version) => Response::ReadIndex(version),
                 Err(_) => Response::NotLeader,
             },
+            Request::Audit(selection) => {
+                let audit = self.audit.get().cloned().unwrap_or_default();
+                Response::Audit(within_a_frame(audit.read(selection.bounded()).await))
+            }
         };
         write_message(&mut stream.send, &response).await
     }
@@ -179,7 +195,8 @@ impl Forward {
             Ok(Response::Written(version)) => Try::Done(Ok(version)),
             Ok(Response::Rejected(rejection)) => Try::Done(Err(rejection)),
             Ok(Response::NotLeader) | Err(AskError::NotSent) => Try::Again,
-            Ok(Response::Uncertain | Response::ReadIndex(_)) | Err(AskError::NoAnswer) => Try::Unknown,
+            Ok(Response::Uncertain | Response::ReadIndex(_) | Response::Audit(_))
+            | Err(AskError::NoAnswer) => Try::Unknown,
         })
     }
 
@@ -202,6 +219,25 @@ impl Forward {
             Ok(Response::ReadIndex(version)) => Try::Done(version),
             _ => Try::Again,
         })
+    }
+
+    /// What another manager has on record, or why not.
+    pub async fn audit_of(&self, peer: Peer, selection: Selection) -> Result<AuditAnswer, String> {
+        let exchange = async {
+            let mut stream = self
+                .transport
+                .open(peer, StreamKind::Manager)
+                .await
+                .map_err(|error| Report(&error).to_string())?;
+            let said = |error: FrameError| Report(&error).to_string();
+            write_message(&mut stream.send, &Request::Audit(selection)).await.map_err(said)?;
+            match expect_message::<Response>(&mut stream.recv, FRAME_BYTES_MAX).await.map_err(said)? {
+                Response::Audit(json) => serde_json::from_slice(&json).map_err(|error| error.to_string()),
+                _ => Err("it answered something else".into()),
+            }
+        };
+        let answered = tokio::time::timeout(AUDIT_MANAGER_WAIT, exchange).await;
+        answered.unwrap_or_else(|_| Err(format!("no answer within {} s", AUDIT_MANAGER_WAIT.as_secs())))
     }
 
     fn elsewhere(&self, leader: Option<Peer>) -> Option<Peer> {
@@ -235,6 +271,21 @@ impl Forward {
         leadership.mark_unchanged();
         let _ = tokio::time::timeout(LOOK_AGAIN, leadership.changed()).await;
         self.clock.monotonic() < deadline
+    }
+}
+
+/// JSON that fits into a message; the oldest records give way.
+fn within_a_frame(mut answer: AuditAnswer) -> Vec<u8> {
+    loop {
+        let json = serde_json::to_vec(&answer).unwrap_or_default();
+        if json.len() <= FRAME_BYTES_MAX / 2 {
+            return json;
+        }
+        let half = answer.records.len().div_ceil(2);
+        answer.records.drain(..half);
+        answer
+            .missing
+            .push(format!("{half} older records are too many for one answer: ask for a shorter time"));
     }
 }
 

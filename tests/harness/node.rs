@@ -9,6 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
+use common::identity::{NodeIdentity, Stored, file as identity_file};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -232,6 +233,14 @@ impl Node {
 
     pub fn state_folder(&self) -> PathBuf {
         self.folder.join("state")
+    }
+
+    /// What the node proves itself with, read from its disk; not of a manager that locks.
+    pub fn identity(&self) -> anyhow::Result<NodeIdentity> {
+        match identity_file::load(&self.state_folder().join("identity.pem"))?.context("it has no identity")? {
+            Stored::Open(stored) => Ok(stored.identity),
+            Stored::Locked(_) => anyhow::bail!("its identity is locked"),
+        }
     }
 
     pub fn folder(&self) -> &Path {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use common::identity::DataKey;
 use common::object::service::RuntimeKind;
 use common::object::{NodeId, TaskId};
 use common::random::SeededRandom;
@@ -98,6 +99,7 @@ impl Machine {
             node: self.id,
             hostname: format!("n{}", self.id.0),
             folder: self.folder.path().join("agent"),
+            local_key: DataKey::generate(&mut SeededRandom::new(self.seed, "local key")),
             runtimes: BTreeMap::from([(RuntimeKind::Fake, engine)]),
             random: Box::new(SeededRandom::new(self.seed, &name)),
             clock: self.clock.clone(),

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use common::disk::DiskError;
+use common::identity::DataKey;
 use common::limits::{LEAVE_REMOVE_WAIT, LEAVE_TASKS_WAIT, LOG_STREAMS_MAX, STOP_PARALLEL_MAX};
 use common::object::node::Platform;
 use common::object::service::RuntimeKind;
@@ -45,6 +46,8 @@ pub struct AgentSettings {
     pub hostname: String,
     /// Its own; nobody else keeps files there.
     pub folder: PathBuf,
+    /// What the journal there is sealed with.
+    pub local_key: DataKey,
     pub runtimes: BTreeMap<RuntimeKind, Arc<dyn Runtime>>,
     pub random: Box<dyn Random>,
     pub clock: Arc<dyn Clock>,
@@ -89,8 +92,8 @@ struct Written {
 impl Agent {
     /// Reads what this node knew and goes on from there. Within a tokio runtime.
     pub fn start(settings: AgentSettings) -> Result<AgentHandle, DiskError> {
-        let AgentSettings { node, hostname, folder, runtimes, random, clock, tasks } = settings;
-        let (disk, restored) = Disk::open(&folder)?;
+        let AgentSettings { node, hostname, folder, local_key, runtimes, random, clock, tasks } = settings;
+        let (disk, restored) = Disk::open(&folder, &local_key)?;
         let platform =
             Platform { architecture: std::env::consts::ARCH.into(), os: std::env::consts::OS.into() };
         let shared = Arc::new(Shared {

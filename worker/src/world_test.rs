@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::identity::DataKey;
 use common::object::service::RuntimeKind;
 use common::object::{NodeId, ServiceId, Slot, TaskId, TaskSpec, TaskState, TaskStatus};
 use common::random::SeededRandom;
@@ -185,6 +186,7 @@ pub fn start(folder: &tempfile::TempDir, engine: &FakeRuntime, clock: Arc<TestCl
         node: NodeId(9),
         hostname: "n1".into(),
         folder: folder.path().join("agent"),
+        local_key: DataKey::generate(&mut SeededRandom::new(1, "local key")),
         runtimes: BTreeMap::from([(RuntimeKind::Fake, runtime)]),
         random: Box::new(SeededRandom::new(1, "agent")),
         clock,

@@ -1,7 +1,10 @@
 //! What each command does: arguments to API calls to text. One file per noun or verb.
 
+pub mod audit;
 pub mod backup;
+pub mod client_cert;
 pub mod cluster_flags;
+pub mod context;
 pub mod documents;
 pub mod edit;
 pub mod events;

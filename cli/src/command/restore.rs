@@ -13,8 +13,8 @@ use crate::output::{note, print};
 /// Make a cluster of a backup, with this node as its only manager
 ///
 /// The cluster has the identity, root, tokens, secrets and services of the backup; its tasks start here and wherever
-/// else nodes join. Nodes of before are down until they come: a worker comes by itself where this manager is found at
-/// an address it knows, others leave and join again. See to it that no manager of before still runs.
+/// else nodes join. At the address of a manager of before this node becomes that one, and workers that still run come
+/// back by themselves; from elsewhere they leave and join again. See to it that no manager of before still runs.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

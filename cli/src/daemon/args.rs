@@ -16,6 +16,19 @@ pub struct Args {
     #[arg(long, value_name = "DIR", env = "SWARM_STATE_DIR", hide_env_values = true)]
     pub state_dir: Option<PathBuf>,
 
+    /// Serve the API on TCP too, to holders of client certificates (`swarm client-cert create`); Docker's port for it
+    /// is 2376
+    #[arg(long, value_name = "HOST:PORT", env = "SWARM_API_ADDR", hide_env_values = true)]
+    pub api_addr: Option<String>,
+
+    /// One more name or address by which clients reach the API on TCP; repeat for several
+    #[arg(long = "api-name", value_name = "NAME|IP")]
+    pub api_names: Vec<String>,
+
+    /// Group whose members may use the local socket, beside its owner [default: swarm, where there is such a group]
+    #[arg(long, value_name = "GROUP", env = "SWARM_GROUP", hide_env_values = true)]
+    pub group: Option<String>,
+
     /// Docker Engine of this node: `auto` uses the one at /var/run/docker.sock when there is one
     #[arg(
         long,

@@ -2,21 +2,21 @@
 //!
 //! `init`, `join` and `leave` take turns, and each leaves either a node that works or nothing at all.
 
+mod sealed;
+
 use std::sync::{Arc, Mutex, RwLock};
 
 use anyhow::Context;
 use common::engine_api::system::GossipMember;
 use common::identity::{
-    IdentityFileError, LockedIdentity, NodeIdentity, Stored, StoredIdentity, UnlockKey, file as identity_file,
+    LockedIdentity, NodeIdentity, Stored, StoredIdentity, UnlockKey, file as identity_file,
 };
 use common::limits::{JOIN_WAIT, LEAVE_WAIT, VERDICTS_MAX};
 use common::object::{NodeId, Role};
 use common::report::Report;
 use common::wire::session::Parting;
 use futures_util::future::BoxFuture;
-use manager::api::error::{
-    ALREADY_MEMBER, CERTIFICATES_EXPIRED, JOIN_TIMEOUT, LOCKED, NOT_A_MEMBER, NOT_LOCKED, WRONG_UNLOCK_KEY,
-};
+use manager::api::error::{ALREADY_MEMBER, CERTIFICATES_EXPIRED, JOIN_TIMEOUT, NOT_A_MEMBER, NOT_LOCKED};
 use manager::api::{ApiError, Control, Fault, Host, HostStatus, Init, Join, LocalState, Restore};
 use manager::store::{Change, Write};
 use tokio::sync::mpsc;
@@ -27,7 +27,6 @@ use super::certificate::{self, CertificateError};
 use super::found::{self, Founding};
 use super::port::{self, NotFree};
 use super::rest::keep_at_rest;
-use super::restore::restore;
 use super::running::{Running, Setup, remove_folder};
 use super::state::NodeFile;
 use super::supervise::{Verdict, supervise};
@@ -126,23 +125,6 @@ impl NodeHost {
         match self.go_on(file, stored).await {
             Ok(running) => Phase::Running(running),
             Err(error) => broken(&error),
-        }
-    }
-
-    async fn unlock_with(&self, locked: &LockedState, key: &UnlockKey) -> Result<(), ApiError> {
-        let stored = locked.identity.unlock(key).map_err(|error| match error.is_wrong_key() {
-            true => ApiError::unauthorized(WRONG_UNLOCK_KEY),
-            false => ApiError::internal(Report(&error).to_string()),
-        })?;
-        *self.shared.unlocked_by.lock().expect("no holder panics") = Some(key.clone());
-        let phase = self.take_place(locked.file.clone(), stored).await;
-        self.set_phase(phase.clone());
-        match phase {
-            Phase::Broken(reason) => Err(ApiError::internal(reason)),
-            _ => {
-                info!("this manager was unlocked");
-                Ok(())
-            }
         }
     }
 
@@ -272,39 +254,6 @@ impl NodeHost {
                 let text = format!("{error:#}");
                 self.set_phase(Phase::Broken(text.clone()));
                 Err(ApiError::internal(text))
-            }
-        }
-    }
-
-    /// What the identity file holds, where it is open or has been opened since the daemon started.
-    fn stored_on_disk(&self) -> Result<StoredIdentity, ApiError> {
-        let internal = |error: IdentityFileError| ApiError::internal(Report(&error).to_string());
-        let path = self.shared.setup.folder.identity_file();
-        match identity_file::load(&path).map_err(internal)? {
-            None => Err(ApiError::internal(format!("{} is missing", path.display()))),
-            Some(Stored::Open(stored)) => Ok(stored),
-            Some(Stored::Locked(locked)) => {
-                let key = self.shared.unlocked_by.lock().expect("no holder panics").clone();
-                let key = key.ok_or_else(|| ApiError::unavailable(LOCKED))?;
-                locked.unlock(&key).map_err(internal)
-            }
-        }
-    }
-
-    async fn restore_backup(&self, backup: Restore) -> Result<NodeId, ApiError> {
-        let addresses = choose(&backup.listen_addr, &backup.advertise_addr)?;
-        port::check_free(addresses.listen).await.map_err(not_free)?;
-        self.set_phase(Phase::Pending(None));
-        match restore(&self.shared.setup, backup, addresses).await {
-            Ok(running) => {
-                self.look_after(&running);
-                let node = running.node;
-                self.set_phase(Phase::Running(running));
-                Ok(node)
-            }
-            Err(error) => {
-                self.give_up();
-                Err(ApiError::internal(format!("{error:#}")))
             }
         }
     }

@@ -75,8 +75,12 @@ fn settle_lock(running: &Running, manager: &Manager, wanted: &AtRest) -> anyhow:
     if running.stored().lock.version < version {
         let key = wanted.unlock_key.as_ref().map(|key| UnlockKey::parse(key.reveal())).transpose()?;
         let locks = key.is_some();
+        let first = locks && running.stored().lock.key.is_none();
         running.store(|stored| stored.lock = Lock { key, version }).context("lock this manager's key")?;
         info!(locks, version, "this manager's unlock key changed");
+        if first {
+            running.renew_soon.notify_one(); // the key in use until now has been on this disk in clear
+        }
     }
     manager.note_lock(running.stored().lock.version);
     Ok(())

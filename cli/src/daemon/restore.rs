@@ -1,8 +1,8 @@
 //! A cluster that begins again with what a backup holds, on this node alone.
 //!
-//! This node is a new one: what it was before, if it was one of them, is in the record like the others. Those are down
-//! until they come: a worker that still has its certificate takes up its place as soon as it finds a manager, a former
-//! manager likewise, as a worker that can be promoted again.
+//! At the address of one of its managers this node becomes that one again, so that those who know it find it; anywhere
+//! else it is a new one. The others are down until they come: a worker that still has its certificate takes up its
+//! place as soon as it finds a manager, a former manager likewise, as a worker that can be promoted again.
 
 use std::sync::Arc;
 
@@ -31,16 +31,18 @@ pub async fn restore(setup: &Setup, restore: Restore, addresses: Addresses) -> a
     let cluster = tables.cluster().context("the backup holds no cluster")?.clone();
     let now = setup.clock.now();
     let random = &mut SystemRandom;
-    let stored = identity(&cluster, NodeId::generate(random), now)?;
+    let advertised = addresses.advertise.to_string();
+    let known = tables.nodes.iter().find(|node| is_at(node, &advertised)).map(|node| node.id);
+    let node = known.unwrap_or_else(|| NodeId::generate(random));
+    let stored = identity(&cluster, node, now)?;
     let keys = stored.data_keys.clone().context("the new manager has no data key")?;
-    let node = stored.identity.node;
     let mut file = NodeFile::new(addresses, cluster.spec.liveness);
     file.founding = true;
     file.save(&setup.folder)?;
     identity_file::save(&setup.folder.identity_file(), &stored)?;
 
     let raft_id = raft::fresh_raft_id(cluster.next_raft_id, random);
-    let addr = file.advertise.to_string();
+    let addr = advertised;
     let changes = changes(&tables, node, availability, ManagerRecord { raft_id, addr: addr.clone() });
     let amend: Vec<Proposal> = changes
         .chunks(PROPOSAL_CHANGES_MAX)
@@ -80,30 +82,50 @@ fn identity(cluster: &Cluster, node: NodeId, now: Timestamp) -> anyhow::Result<S
         .context("sign the certificate of the restored manager")?;
     let at_rest = &cluster.at_rest;
     let unlock_key = at_rest.unlock_key.as_ref().map(|key| UnlockKey::parse(key.reveal())).transpose()?;
+    let identity = NodeIdentity::new(&certificate, key, root.certificate_pem())?;
     Ok(StoredIdentity {
-        identity: NodeIdentity::new(&certificate, key, root.certificate_pem())?,
         data_keys: Some(DataKeys {
             current: DataKey::generate(&mut SystemRandom),
             version: at_rest.data_key_version,
             previous: None,
         }),
         lock: Lock { key: unlock_key, version: at_rest.unlock_key_version },
+        ..StoredIdentity::bare(identity)
     })
 }
 
+fn is_at(node: &Node, address: &str) -> bool {
+    node.manager.as_ref().is_some_and(|manager| manager.addr == address)
+}
+
 /// One manager, this node; the others are workers that nobody has heard of.
-fn changes(tables: &Tables, node: NodeId, availability: Availability, record: ManagerRecord) -> Vec<Change> {
+fn changes(
+    tables: &Tables,
+    me: NodeId,
+    availability: Option<Availability>,
+    record: ManagerRecord,
+) -> Vec<Change> {
     let mut changes = Vec::new();
     if let Some(cluster) = tables.cluster() {
         let mut cluster = Cluster::clone(cluster);
         cluster.next_raft_id = record.raft_id.saturating_add(1);
         changes.push(Change::Cluster(Write::update(cluster)));
     }
-    let mut me = Node::new(node, Role::Manager, availability);
-    me.manager = Some(record);
-    changes.push(Change::Node(Write::Create(me)));
+    if tables.nodes.get(me).is_none() {
+        let mut node = Node::new(me, Role::Manager, availability.unwrap_or_default());
+        node.manager = Some(record.clone());
+        changes.push(Change::Node(Write::Create(node)));
+    }
     for node in tables.nodes.iter() {
         let mut next = Node::clone(node);
+        if next.id == me {
+            (next.spec.role, next.role) = (Role::Manager, Role::Manager);
+            next.spec.availability = availability.unwrap_or(next.spec.availability);
+            next.manager = Some(record.clone());
+            next.status.state = NodeState::Unknown;
+            changes.push(Change::Node(Write::update(next)));
+            continue;
+        }
         next.spec.role = Role::Worker;
         next.role = Role::Worker;
         next.manager = None;

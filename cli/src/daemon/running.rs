@@ -22,9 +22,10 @@ use common::transport::{
 };
 use common::wire::join::KnownManager;
 use common::wire::session::Parting;
+use manager::audit::Audit;
 use manager::manager::{Manager, Settings};
 use manager::raft;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use worker::agent::{Agent, AgentHandle, AgentSettings};
 use worker::session::{About, Opener, Session, SessionState};
 
@@ -40,6 +41,7 @@ pub struct Setup {
     /// The runtimes this node offers.
     pub runtimes: Vec<RuntimeKind>,
     pub clock: Arc<dyn Clock>,
+    pub audit: Audit,
     pub tasks: Tasks,
 }
 
@@ -57,6 +59,8 @@ pub struct Running {
     pub agent: AgentHandle,
     /// Why the manager here had to stop.
     pub failure: watch::Sender<Option<String>>,
+    /// The certificate is to be renewed now, with a new key.
+    pub renew_soon: Notify,
     /// Held while the keys that this node's data is kept with change.
     pub at_rest_turn: tokio::sync::Mutex<()>,
     identity: watch::Sender<NodeIdentity>,
@@ -74,6 +78,7 @@ impl Running {
         stored: StoredIdentity,
     ) -> anyhow::Result<Arc<Self>> {
         let identity = stored.identity.clone();
+        let local_key = stored.local_key.clone();
         // On disk before it is used: two lives under one generation could not be told apart.
         let seconds = setup.clock.now().0 / 1_000_000_000;
         file.generation = seconds.max(file.generation + 1);
@@ -101,6 +106,7 @@ impl Running {
             node: identity.node,
             hostname: setup.describer.hostname(),
             folder: setup.folder.tasks_folder(),
+            local_key,
             runtimes,
             random: Box::new(SystemRandom),
             clock: setup.clock.clone(),
@@ -116,6 +122,7 @@ impl Running {
             session,
             agent: agent.clone(),
             failure: watch::Sender::new(None),
+            renew_soon: Notify::new(),
             at_rest_turn: tokio::sync::Mutex::new(()),
             identity: watch::Sender::new(identity),
             stored: Mutex::new(stored),
@@ -267,6 +274,7 @@ impl Running {
         let manager =
             Manager::start(settings, transport, self.gossip.clone(), self.setup.clock.clone(), &self.tasks)
                 .await?;
+        manager.keep_record_in(self.setup.audit.clone());
         let (agent, tasks) = (self.agent.clone(), self.tasks.clone());
         manager.reach_this_node_by(Arc::new(move |kind| {
             let (near, far) = tokio::io::duplex(LOCAL_STREAM_BYTES);
@@ -287,7 +295,7 @@ impl Running {
         self.remember(|file| file.raft_id = None)?;
         raft::wipe(&self.setup.folder.raft_folder())?;
         let _turn = self.at_rest_turn.lock().await;
-        self.store(|stored| *stored = StoredIdentity::bare(stored.identity.clone()))
+        self.store(StoredIdentity::forget_manager)
     }
 
     /// Stops the manager and leaves its files as they are.

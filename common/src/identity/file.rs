@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use zeroize::Zeroizing;
 
 use super::certificate::{NodeCertificate, certificates_from_pem};
-use super::data_key::{DataKeyError, DataKeys, WrappedDataKey};
+use super::data_key::{DataKey, DataKeyError, DataKeys, WrappedDataKey};
 use super::key::NodeKey;
 use super::locked_key::LockedKey;
 use super::node::{IdentityError, NodeIdentity};
@@ -24,12 +24,16 @@ use crate::random::SystemRandom;
 const KIND: &str = "identity";
 const FORMAT: u32 = 1;
 
+/// No data key has this version.
+const LOCAL_VERSION: u64 = u64::MAX;
+
 const CERTIFICATE: &str = "node certificate";
 const ROOT: &str = "root certificate";
 const KEY: &str = "private key";
 const LOCKED_KEY: &str = "locked private key, base64";
 const LOCK_VERSION: &str = "version of the unlock key";
 const DATA_KEY: &str = "wrapped data key, base64";
+const LOCAL_KEY: &str = "wrapped local key, base64";
 const PREVIOUS_DATA_KEY: &str = "wrapped data key of before, base64";
 
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +64,8 @@ pub enum IdentityFileError {
 #[derive(Clone, Debug)]
 pub struct StoredIdentity {
     pub identity: NodeIdentity,
+    /// What the node seals its own notes with; made with the identity, and kept over every certificate.
+    pub local_key: DataKey,
     /// Of a manager.
     pub data_keys: Option<DataKeys>,
     pub lock: Lock,
@@ -89,6 +95,7 @@ pub struct LockedIdentity {
     certificate_pem: String,
     root_pem: String,
     key: LockedKey,
+    local_key: WrappedDataKey,
     data_key: Option<WrappedDataKey>,
     previous: Option<WrappedDataKey>,
 }
@@ -96,13 +103,20 @@ pub struct LockedIdentity {
 impl StoredIdentity {
     /// Of a node that has no part in the managers' data.
     pub fn bare(identity: NodeIdentity) -> Self {
-        Self { identity, data_keys: None, lock: Lock::default() }
+        let local_key = DataKey::generate(&mut SystemRandom);
+        Self { identity, local_key, data_keys: None, lock: Lock::default() }
+    }
+
+    /// Drops what makes a manager.
+    pub fn forget_manager(&mut self) {
+        self.data_keys = None;
+        self.lock = Lock::default();
     }
 }
 
 /// Replaces the file in one step. A worker's is never locked and holds no data key, whatever it had before.
 pub fn save(path: &Path, stored: &StoredIdentity) -> Result<(), IdentityFileError> {
-    let StoredIdentity { identity, data_keys, lock } = stored;
+    let StoredIdentity { identity, local_key, data_keys, lock } = stored;
     let is_manager = identity.role == Role::Manager;
     let unlock_key = lock.key.as_ref().filter(|_| is_manager);
     let key = match unlock_key {
@@ -121,6 +135,8 @@ pub fn save(path: &Path, stored: &StoredIdentity) -> Result<(), IdentityFileErro
     add(CERTIFICATE, identity.certificate_pem());
     add(ROOT, identity.root_pem());
     add(key.0, key.1.reveal());
+    let local = local_key.wrap(LOCAL_VERSION, identity.key(), unlock_key, &mut SystemRandom);
+    add(LOCAL_KEY, &BASE64.encode(local.as_bytes()));
     if is_manager {
         add(LOCK_VERSION, &lock.version.to_string());
     }
@@ -155,6 +171,8 @@ pub fn load(path: &Path) -> Result<Option<Stored>, IdentityFileError> {
         section(text, name).map(read).transpose().map_err(data_key)
     };
     let (current, previous) = (wrapped(DATA_KEY)?, wrapped(PREVIOUS_DATA_KEY)?);
+    let need_wrapped =
+        |name| wrapped(name)?.ok_or_else(|| IdentityFileError::Missing { path: path.into(), section: name });
     if let Some(locked) = section(text, LOCKED_KEY) {
         let certificate_pem = need(CERTIFICATE)?;
         let facts = certificates_from_pem(certificate_pem)
@@ -168,6 +186,7 @@ pub fn load(path: &Path) -> Result<Option<Stored>, IdentityFileError> {
             certificate_pem: certificate_pem.into(),
             root_pem: need(ROOT)?.into(),
             key,
+            local_key: need_wrapped(LOCAL_KEY)?,
             data_key: current,
             previous,
         })));
@@ -181,6 +200,7 @@ pub fn load(path: &Path) -> Result<Option<Stored>, IdentityFileError> {
     };
     let keys = open_data_keys(current, previous, &key, None).map_err(data_key)?;
     Ok(Some(Stored::Open(StoredIdentity {
+        local_key: open_local_key(&need_wrapped(LOCAL_KEY)?, &key, None).map_err(data_key)?,
         identity: NodeIdentity::new(need(CERTIFICATE)?, key, need(ROOT)?).map_err(identity)?,
         data_keys: keys,
         lock: Lock { key: None, version },
@@ -196,6 +216,7 @@ impl LockedIdentity {
         let version = self.key.version();
         let keys = open_data_keys(self.data_key.clone(), self.previous.clone(), &key, Some(unlock_key));
         Ok(StoredIdentity {
+            local_key: open_local_key(&self.local_key, &key, Some(unlock_key)).map_err(data_key)?,
             data_keys: keys.map_err(data_key)?,
             identity: NodeIdentity::new(&self.certificate_pem, key, &self.root_pem).map_err(identity)?,
             lock: Lock { key: Some(unlock_key.clone()), version },
@@ -207,6 +228,18 @@ impl IdentityFileError {
     /// Whether the unlock key that was given is not the one that the file was locked with.
     pub fn is_wrong_key(&self) -> bool {
         matches!(self, Self::DataKey { source: DataKeyError::WrongKey, .. })
+    }
+}
+
+/// A data key does not pass for the local key, nor the other way round.
+fn open_local_key(
+    wrapped: &WrappedDataKey,
+    key: &NodeKey,
+    unlock_key: Option<&UnlockKey>,
+) -> Result<DataKey, DataKeyError> {
+    match wrapped.version() {
+        LOCAL_VERSION => wrapped.unwrap(key, unlock_key),
+        _ => Err(DataKeyError::Format),
     }
 }
 
@@ -236,8 +269,8 @@ fn section<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::RootAuthority;
     use crate::identity::node::tests::issue;
-    use crate::identity::{DataKey, RootAuthority};
     use crate::time::{Clock, SystemClock};
 
     fn opened(path: &Path) -> StoredIdentity {
@@ -257,6 +290,7 @@ mod tests {
         assert_eq!(found.identity.certificate_pem(), stored.identity.certificate_pem());
         assert_eq!(found.identity.root_pem(), stored.identity.root_pem());
         assert_eq!(found.lock, stored.lock);
+        assert_eq!(found.local_key.reveal(), stored.local_key.reveal());
         let bytes = |stored: &StoredIdentity| {
             let keys = stored.data_keys.as_ref()?;
             let previous = keys.previous.as_ref().map(|key| *key.reveal());
@@ -274,7 +308,7 @@ mod tests {
         let identity = issue(&root, 1, 2, Role::Manager);
         for data_keys in [None, Some(keys(false)), Some(keys(true))] {
             let lock = Lock { key: None, version: 3 };
-            let stored = StoredIdentity { identity: identity.clone(), data_keys, lock };
+            let stored = StoredIdentity { data_keys, lock, ..StoredIdentity::bare(identity.clone()) };
             save(&path, &stored).unwrap();
             assert_same(&opened(&path), &stored);
         }
@@ -287,9 +321,9 @@ mod tests {
         let root = RootAuthority::generate(SystemClock.now()).unwrap();
         let [people, others] = [(); 2].map(|()| UnlockKey::generate(&mut SystemRandom));
         let stored = StoredIdentity {
-            identity: issue(&root, 1, 2, Role::Manager),
             data_keys: Some(keys(true)),
             lock: Lock { key: Some(people.clone()), version: 9 },
+            ..StoredIdentity::bare(issue(&root, 1, 2, Role::Manager))
         };
         save(&path, &stored).unwrap();
         let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
@@ -307,7 +341,8 @@ mod tests {
         let root = RootAuthority::generate(SystemClock.now()).unwrap();
         let lock = Lock { key: Some(UnlockKey::generate(&mut SystemRandom)), version: 9 };
         let identity = issue(&root, 1, 2, Role::Worker);
-        save(&path, &StoredIdentity { identity, data_keys: Some(keys(true)), lock }).unwrap();
+        let stored = StoredIdentity { data_keys: Some(keys(true)), lock, ..StoredIdentity::bare(identity) };
+        save(&path, &stored).unwrap();
         let found = opened(&path);
         assert!(found.data_keys.is_none() && found.lock == Lock::default());
     }

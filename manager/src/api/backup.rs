@@ -89,7 +89,7 @@ pub(super) async fn restore(edge: &Edge, call: &mut Call) -> Answer {
     let restore = Restore {
         listen_addr: place.listen_addr,
         advertise_addr: place.advertise_addr,
-        availability: place.availability,
+        availability: (!query("availability").is_empty()).then_some(place.availability),
         meta,
         tables,
     };

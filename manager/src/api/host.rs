@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use common::backup::BackupMeta;
+use common::engine_api::access::AuditAnswer;
 use common::engine_api::system::{GossipMember, RaftStatus};
 use common::identity::UnlockKey;
 use common::object::cluster::Authority;
@@ -18,6 +19,7 @@ use common::wire::logs::LogRequest;
 use futures_util::future::BoxFuture;
 
 use super::error::{ApiError, MANAGER_NOT_READY, NO_LEADER};
+use crate::audit::select::Selection;
 use crate::raft::Lead;
 use crate::store::{Change, Rejection, Store, Tables};
 
@@ -95,6 +97,11 @@ pub trait Control: Send + Sync + 'static {
     /// Asks a node for what its tasks wrote: `LogMessage`s follow on the stream. Bounded in time.
     fn open_logs(&self, node: NodeId, request: LogRequest) -> BoxFuture<'_, Result<Stream, LogsError>>;
 
+    /// What the other managers have on record. Bounded in time.
+    fn audit_elsewhere(&self, _: Selection) -> BoxFuture<'_, Vec<AuditAnswer>> {
+        Box::pin(async { Vec::new() })
+    }
+
     /// A fresh join token for the cluster of this authority.
     fn new_join_token(&self, authority: &Authority) -> Result<Sensitive, ControlError>;
 }
@@ -146,7 +153,8 @@ pub struct Init {
 pub struct Restore {
     pub listen_addr: String,
     pub advertise_addr: String,
-    pub availability: Availability,
+    /// None: what the node of the record has that this one becomes, or the default.
+    pub availability: Option<Availability>,
     pub meta: BackupMeta,
     pub tables: Tables,
 }

@@ -92,7 +92,6 @@ pub fn force_new_cluster(
 }
 
 /// Writes the raft data of a group of one, which begins with `tables` after the entry `last`.
-#[expect(clippy::too_many_arguments, reason = "each is another part of what a group begins with")]
 pub(super) fn begin(
     folder: &Path,
     sealer: Arc<Sealer>,

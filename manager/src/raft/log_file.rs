@@ -340,7 +340,7 @@ impl LogFile {
         record: &[u8],
         what: impl Fn() -> String,
     ) -> Result<T, LogFileError> {
-        self.decoded(&*self.unsealed(place, record, &what)?, what)
+        self.decoded(&self.unsealed(place, record, &what)?, what)
     }
 
     fn decoded<T: DeserializeOwned>(

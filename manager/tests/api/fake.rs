@@ -356,6 +356,7 @@ fn settings() -> Cluster {
         subnet_size: 24,
         data_path_port: 4789,
         at_rest: Default::default(),
+        clients: Default::default(),
     }
 }
 
