@@ -17,8 +17,12 @@ const LONG_BECAUSE: &str = "//! Long because";
 const TOP_FOLDERS: [&str; 6] = ["manager", "worker", "common", "cli", "tests", "deploy"];
 
 /// Where the functions live that decide without doing: pure as a folder, or as one file.
-const PURE: [&str; 3] =
-    ["manager/src/decide/", "manager/src/dispatch/assignments.rs", "worker/src/task/next_step.rs"];
+const PURE: [&str; 4] = [
+    "manager/src/decide/",
+    "manager/src/dispatch/assignments.rs",
+    "manager/src/dispatch/payloads.rs",
+    "worker/src/task/next_step.rs",
+];
 
 /// What pure code has no use for: waiting, clocks, chance, the outside world, logging. Ids and times reach it
 /// as arguments, reasons leave it as data.

@@ -7,8 +7,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::{
-    audit, client_cert, context, documents, events, gossip, info, init, join, join_token, leave, node, raft,
-    service, task, update, version,
+    audit, backup, client_cert, context, documents, events, gossip, info, init, join, join_token, leave,
+    node, payload, raft, restore, service, task, unlock, unlock_key, update, version,
 };
 use crate::context::Asked;
 use crate::context::endpoint::{Address, TlsFiles};
@@ -127,6 +127,20 @@ pub enum Command {
         command: task::Command,
     },
 
+    /// Manage what tasks get as files that nobody else sees
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Secret {
+        #[command(subcommand)]
+        command: Box<payload::secret::Command>,
+    },
+
+    /// Manage what tasks get as files
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Config {
+        #[command(subcommand)]
+        command: Box<payload::config::Command>,
+    },
+
     Events(events::Args),
 
     /// Look into the managers' agreement
@@ -177,6 +191,10 @@ pub enum ClusterCommand {
     Join(join::Args),
     JoinToken(join_token::Args),
     Leave(leave::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
+    Unlock(unlock::Args),
+    UnlockKey(unlock_key::Args),
     Update(update::Args),
 }
 

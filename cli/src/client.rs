@@ -4,6 +4,7 @@
 //! bounded. Not here: what a command makes of an answer (`command/`), the JSON types (`common::engine_api`).
 
 mod stream;
+pub mod transfer;
 
 use std::future::Future;
 use std::io::{self, ErrorKind};

@@ -2,6 +2,7 @@
 //!
 //! - `arguments`: the tree of commands. `command/`: what each does. `output/`, `parse/`: how they show and read.
 //! - `client`, `context`, `paths`, `start`, `exit`: reaching the daemon, finding it, starting it, saying how it went.
+//!   `prompt`: asking a person for a secret.
 //! - `daemon/`: the node. `lab/`: several of them on this machine.
 
 mod arguments;
@@ -15,6 +16,7 @@ mod output;
 mod parse;
 mod paths;
 mod progress;
+mod prompt;
 mod start;
 
 use std::process::ExitCode;
@@ -91,6 +93,10 @@ async fn ask(command: Command, client: &Client) -> anyhow::Result<ExitCode> {
             ClusterCommand::Join(args) => command::join::run(args, client).await?,
             ClusterCommand::JoinToken(args) => command::join_token::run(args, client).await?,
             ClusterCommand::Leave(args) => command::leave::run(args, client).await?,
+            ClusterCommand::Backup(args) => command::backup::run(args, client).await?,
+            ClusterCommand::Restore(args) => command::restore::run(args, client).await?,
+            ClusterCommand::Unlock(args) => command::unlock::run(args, client).await?,
+            ClusterCommand::UnlockKey(args) => command::unlock_key::run(args, client).await?,
             ClusterCommand::Update(args) if args.is_empty() => return Ok(usage(&["update"])),
             ClusterCommand::Update(args) => command::update::run(args, client).await?,
         },
@@ -100,6 +106,8 @@ async fn ask(command: Command, client: &Client) -> anyhow::Result<ExitCode> {
         Command::Task { command } => command::task::run(command, client).await?,
         Command::ClientCert { command } => command::client_cert::run(command, client).await?,
         Command::Audit(args) => command::audit::run(args, client).await?,
+        Command::Secret { command } => command::payload::secret::run(*command, client).await?,
+        Command::Config { command } => command::payload::config::run(*command, client).await?,
         Command::Events(args) => command::events::run(args, client).await?,
         Command::Raft { command } => command::raft::run(command, client).await?,
         Command::Gossip { command } => command::gossip::run(command, client).await?,

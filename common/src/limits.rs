@@ -19,6 +19,8 @@ pub const PROPOSAL_BYTES_MAX: usize = 4 << 20;
 /// What all versions of one secret or config hold together: it has to fit in a proposal, and two of the largest
 /// configs have to fit in it.
 pub const PAYLOAD_BYTES_MAX: usize = 3 << 20;
+/// Versions of a secret or config that are kept when no service names them: the newest.
+pub const PAYLOAD_VERSIONS_KEPT: usize = 5;
 /// Nodes of one `swarm lab`.
 pub const LAB_NODES_MAX: usize = 50;
 /// How long a lab's daemon may take to answer, and all of its nodes to be ready.
@@ -35,6 +37,8 @@ pub const LOG_QUEUE_OPERATIONS_MAX: usize = 256;
 pub const LOG_BATCH_OPERATIONS_MAX: usize = 1024;
 /// Bytes of entries in one transaction of the raft log.
 pub const LOG_BATCH_BYTES_MAX: usize = 16 << 20;
+/// Log that is sealed anew in one transaction when the data key changes: writers wait for no more than that.
+pub const LOG_RESEAL_BYTES_MAX: usize = 1 << 20;
 /// Bytes of recent log entries kept in memory; older ones are read back from the file.
 pub const LOG_MEMORY_BYTES_MAX: usize = 16 << 20;
 /// Bytes of entries in one message to a follower; one entry always fits.
@@ -52,8 +56,9 @@ pub const SNAPSHOTS_RECEIVED_MAX: usize = 2;
 pub const SNAPSHOT_CHUNK_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long installing a received snapshot may take.
 pub const SNAPSHOT_INSTALL_TIME_MAX: Duration = Duration::from_secs(120);
-/// How long a write or a linearizable read waits for a leader before it says that there is none.
-pub const LEADER_WAIT: Duration = Duration::from_millis(1_800);
+/// How long a write or a linearizable read waits for a leader before it says that there is none: so long that the
+/// answer is with the client within two seconds.
+pub const LEADER_WAIT: Duration = Duration::from_millis(1_700);
 /// How long an API request to the control plane may take in all.
 pub const API_REQUEST_TIME_MAX: Duration = Duration::from_secs(20);
 /// Session events that wait for the control loop.
@@ -337,6 +342,8 @@ pub const STREAM_RETRY_TIME_MAX: Duration = Duration::from_secs(60);
 pub const EVENT_BYTES_MAX: usize = 4 << 20;
 /// Tasks in one message of assignments; more come in further messages.
 pub const ASSIGNMENT_TASKS_MAX: usize = 1000;
+/// Bytes of secrets and configs in one message of assignments; more come in further messages.
+pub const ASSIGNMENT_PAYLOAD_BYTES_MAX: usize = 4 << 20;
 /// Spec versions of one service that are kept at most, and how many of the newest are kept when no task uses them.
 pub const SPEC_VERSIONS_MAX: usize = 64;
 pub const SPEC_VERSIONS_KEPT: usize = 5;
@@ -376,6 +383,16 @@ pub const JOURNAL_OUTDATED_BYTES_MAX: u64 = 1 << 20;
 
 /// Tasks that one node may be given.
 pub const ASSIGNED_TASKS_MAX: usize = 65_536;
+/// Bytes of secrets and configs that one node holds in memory; an update that comes to more is refused.
+pub const ASSIGNED_PAYLOAD_BYTES_MAX: usize = 1 << 30;
+/// What a templated secret or config may come to when it is filled in.
+pub const PAYLOAD_FILLED_BYTES_MAX: usize = 2 << 20;
+/// Size of the folder in memory that a node makes itself for its tasks' secrets and configs: a task whose files do
+/// not fit does not start.
+pub const TASK_FILES_BYTES_MAX: u64 = 1 << 30;
+/// The path at which a task finds a secret or config, and each name in it.
+pub const FILE_TARGET_BYTES_MAX: usize = 1024;
+pub const FILE_NAME_BYTES_MAX: usize = 255;
 /// Tasks of one runtime that are prepared or started at a time. One that takes longer than `STEP_SLOT_TIME_MAX`
 /// waits for something else than this machine, and lets the next one begin.
 pub const START_PARALLEL_MAX: usize = 8;
@@ -410,6 +427,8 @@ pub const REPORTS_OUTSTANDING_MAX: usize = 4;
 pub const REPORTS_ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// Shortest time between two requests of a node to be sent all of its assignments again.
 pub const RESYNC_PAUSE: Duration = Duration::from_secs(1);
+/// How long a node whose daemon was stopped in good order keeps its tasks, so that a restart moves nothing.
+pub const STOPPED_NODE_WAIT: Duration = Duration::from_secs(10);
 /// How long a node that leaves lets its tasks stop, and then how long it may take to remove the others as they are.
 pub const LEAVE_TASKS_WAIT: Duration = Duration::from_secs(12);
 pub const LEAVE_REMOVE_WAIT: Duration = Duration::from_secs(3);
@@ -469,6 +488,10 @@ pub const PROCESS_STOP_GRACE: Duration = Duration::from_secs(10);
 pub const PROCESS_KILL_WAIT: Duration = Duration::from_secs(10);
 /// Pause between two looks at processes that were killed and are still there.
 pub const PROCESS_KILL_AGAIN: Duration = Duration::from_millis(20);
+/// Time between two looks of a task's supervisor for its folder, and how many in a row have to miss it before the
+/// task is ended: it was deleted by hand, and nobody could ever stop the task otherwise.
+pub const PROCESS_FOLDER_LOOK: Duration = Duration::from_secs(10);
+pub const PROCESS_FOLDER_MISSED_MAX: u32 = 2;
 /// One file of a process task's log, where its service does not say; a full one is put aside.
 pub const PROCESS_LOG_FILE_BYTES: u64 = 10 << 20;
 /// Files kept of it, where its service does not say; the oldest one goes.
@@ -481,3 +504,14 @@ pub const PROCESS_LOG_READ_BYTES: usize = 64 << 10;
 pub const PROCESS_COMMAND_OUTPUT_BYTES_MAX: usize = 4 << 10;
 /// Looks for a free port before the last one found is taken.
 pub const PROCESS_PORT_TRIES_MAX: u32 = 64;
+
+/// State in one sealed piece of a backup.
+pub const BACKUP_PIECE_BYTES: usize = 256 << 10;
+/// Rounds that a passphrase for a backup is stretched with, and what is believed of a file that says so itself.
+pub const BACKUP_ROUNDS: u32 = 1_000_000;
+pub const BACKUP_ROUNDS_MIN: u32 = 100_000;
+pub const BACKUP_ROUNDS_MAX: u32 = 20_000_000;
+/// Backups and restores that one daemon works on at a time; more are refused.
+pub const BACKUPS_AT_ONCE_MAX: usize = 2;
+/// How long a piece of a backup that is being restored may take to arrive.
+pub const BACKUP_PIECE_TIME_MAX: Duration = Duration::from_secs(30);

@@ -2,15 +2,16 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use common::engine_api::access::{AuditAnswer, AuditObject, AuditRecord, AuditWho};
 use common::engine_api::system as api_system;
 use common::gossip::{Denied, Gossip};
-use common::identity::data_key::DataKey;
+use common::identity::DataKeys;
 use common::identity::token::JoinToken;
 use common::limits::{CONTROL_RETRY, HAND_OVER_WAIT};
-use common::object::cluster::Authority;
+use common::object::cluster::{AtRest, Authority};
 use common::object::node::ManagerRecord;
 use common::object::sensitive::Sensitive;
 use common::object::{Cluster, ClusterId, ClusterSpec, LivenessPreset, Node, NodeId, Version};
@@ -32,7 +33,7 @@ use crate::ca::serve::{Told, serve_join, serve_renew};
 use crate::control::leader::Control;
 use crate::dispatch::Sessions;
 use crate::forward::{Forward, ForwardError};
-use crate::raft::{RaftHandle, RaftSettings, RaftStartError, SnapshotPolicy, Timing};
+use crate::raft::{Lead, RaftHandle, RaftSettings, RaftStartError, ResealError, SnapshotPolicy, Timing};
 use crate::store::{Change, FeedError, Store, Tables, Write};
 
 pub struct Settings {
@@ -42,7 +43,7 @@ pub struct Settings {
     pub address: SocketAddr,
     pub raft_folder: PathBuf,
     pub raft_id: u64,
-    pub data_key: DataKey,
+    pub data_keys: DataKeys,
     pub preset: LivenessPreset,
 }
 
@@ -58,6 +59,9 @@ pub struct Manager {
     gossip: Gossip,
     tasks: Tasks,
     open_here: Arc<OnceLock<OpenHere>>,
+    at_rest: watch::Sender<AtRest>,
+    /// The version of the unlock key that this node's files are locked with, as the node tells.
+    unlock_key_version: Arc<AtomicU64>,
 }
 
 impl Manager {
@@ -77,7 +81,7 @@ impl Manager {
                 folder: settings.raft_folder,
                 cluster: settings.cluster,
                 raft_id: settings.raft_id,
-                data_key: settings.data_key,
+                data_keys: settings.data_keys,
                 timing: Timing::of(settings.preset),
                 snapshots: snapshot_policy(&ClusterSpec::default()),
                 snapshots_kept: 0,
@@ -99,7 +103,15 @@ impl Manager {
             clock,
             audit: Arc::default(),
         };
-        let manager = Self { forward, sessions, gossip, tasks, open_here: Arc::default() };
+        let manager = Self {
+            forward,
+            sessions,
+            gossip,
+            tasks,
+            open_here: Arc::default(),
+            at_rest: watch::Sender::default(),
+            unlock_key_version: Arc::default(),
+        };
         let control = Control {
             forward: manager.forward.clone(),
             gossip: manager.gossip.clone(),
@@ -202,6 +214,26 @@ impl Manager {
         &self.forward.store
     }
 
+    /// How the cluster wants managers to keep their data, as it changes.
+    pub fn at_rest(&self) -> watch::Receiver<AtRest> {
+        self.at_rest.subscribe()
+    }
+
+    /// Seals all raft data with `keys.current`. When it returns, nothing on disk needs `keys.previous`.
+    pub async fn reseal(&self, keys: &DataKeys) -> Result<(), ResealError> {
+        self.forward.raft.reseal(keys).await
+    }
+
+    /// The key of before is gone from the disk; takes it out of memory too.
+    pub fn forget_key_before(&self, keys: &DataKeys) {
+        self.forward.raft.forget_key_before(keys);
+    }
+
+    /// Tells what this node's files are locked with, for people who ask.
+    pub fn note_lock(&self, unlock_key_version: u64) {
+        self.unlock_key_version.store(unlock_key_version, Ordering::Relaxed);
+    }
+
     /// Lets somebody else lead, if this manager does and anybody can.
     pub async fn hand_over(&self) {
         let mut leadership = self.forward.raft.watch();
@@ -268,6 +300,8 @@ impl Manager {
             applied_index: status.applied.unwrap_or_default(),
             snapshot_index: status.snapshot.unwrap_or_default(),
             purged_index: status.purged.unwrap_or_default(),
+            data_key_version: self.forward.raft.data_key_version(),
+            unlock_key_version: self.unlock_key_version.load(Ordering::Relaxed),
             members: status
                 .members
                 .iter()
@@ -306,6 +340,11 @@ impl Manager {
             if let Some(cluster) = self.forward.store.snapshot().cluster() {
                 let kept = usize::try_from(cluster.spec.snapshots_kept).unwrap_or(usize::MAX);
                 self.forward.raft.set_snapshot_policy(snapshot_policy(&cluster.spec), kept);
+                self.at_rest.send_if_modified(|now| {
+                    let changed = *now != cluster.at_rest;
+                    now.clone_from(&cluster.at_rest);
+                    changed
+                });
                 for (node, until) in &cluster.denied {
                     let denied = Denied { node: *node, until: *until };
                     if self.gossip.deny(denied).await.is_err() {
@@ -346,8 +385,27 @@ impl Edge for Manager {
         })
     }
 
+    fn leading(&self) -> Option<(Tables, Lead)> {
+        let lead = self.forward.raft.lead()?;
+        Some((self.forward.store.snapshot(), lead))
+    }
+
     fn propose(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Version, ControlError>> {
         Box::pin(async { self.forward.propose(changes).await.map_err(to_control) })
+    }
+
+    fn propose_in(
+        &self,
+        lead: Lead,
+        changes: Vec<Change>,
+    ) -> BoxFuture<'_, Result<Option<Version>, ControlError>> {
+        Box::pin(async move {
+            match self.forward.propose_in(Some(lead), changes).await {
+                Ok(version) => Ok(Some(version)),
+                Err(ForwardError::LeadEnded) => Ok(None),
+                Err(error) => Err(to_control(error)),
+            }
+        })
     }
 
     fn raft_status(&self) -> api_system::RaftStatus {
@@ -424,7 +482,7 @@ fn snapshot_policy(spec: &ClusterSpec) -> SnapshotPolicy {
 
 fn to_control(error: ForwardError) -> ControlError {
     match error {
-        ForwardError::NoLeader => ControlError::NoLeader,
+        ForwardError::NoLeader | ForwardError::LeadEnded => ControlError::NoLeader,
         ForwardError::Uncertain => ControlError::Unknown { reason: error.to_string() },
         ForwardError::Rejected(rejection) => ControlError::Rejected(rejection),
         ForwardError::TooLarge { .. } => ControlError::Failed { action: "write", source: Box::new(error) },

@@ -120,6 +120,7 @@ impl Roles {
             address_pools: Vec::new(),
             subnet_size: 24,
             data_path_port: 0,
+            at_rest: Default::default(),
             clients: Default::default(),
         };
         let mut changes = vec![Change::Cluster(Write::Create(cluster))];

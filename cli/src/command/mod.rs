@@ -1,6 +1,7 @@
 //! What each command does: arguments to API calls to text. One file per noun or verb.
 
 pub mod audit;
+pub mod backup;
 pub mod client_cert;
 pub mod cluster_flags;
 pub mod context;
@@ -10,14 +11,19 @@ pub mod events;
 pub mod gossip;
 pub mod info;
 pub mod init;
+pub mod inspected;
 pub mod join;
 pub mod join_token;
 pub mod leave;
 pub mod node;
+pub mod payload;
 pub mod raft;
+pub mod restore;
 pub mod service;
 pub mod task;
 pub mod task_list;
+pub mod unlock;
+pub mod unlock_key;
 pub mod update;
 pub mod version;
 

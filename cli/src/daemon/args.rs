@@ -29,6 +29,12 @@ pub struct Args {
     #[arg(long, value_name = "GROUP", env = "SWARM_GROUP", hide_env_values = true)]
     pub group: Option<String>,
 
+    /// Folder in memory (on a tmpfs) for the secrets and configs of this node's tasks, for this daemon alone; one that
+    /// is on a disk gets a tmpfs mounted, where that is allowed [default: below /run/swarm for root, else
+    /// $XDG_RUNTIME_DIR/swarm]
+    #[arg(long, value_name = "DIR")]
+    pub secrets_dir: Option<PathBuf>,
+
     /// Docker Engine of this node: `auto` uses the one at /var/run/docker.sock when there is one
     #[arg(
         long,
@@ -83,6 +89,10 @@ pub struct Args {
 impl Args {
     pub fn host(&self) -> Host {
         self.host.clone().unwrap_or_else(Host::default_for_this_user)
+    }
+
+    pub fn secrets_dir(&self) -> PathBuf {
+        self.secrets_dir.clone().unwrap_or_else(|| paths::secrets_dir(&self.state_dir()))
     }
 
     pub fn state_dir(&self) -> PathBuf {

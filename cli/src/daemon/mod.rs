@@ -1,7 +1,7 @@
 //! The daemon: this machine as a node of a cluster, or waiting to become one.
 //!
 //! - `host`: the way in and out of a cluster. `running`: the node while it is in one. `supervise`: what the cluster
-//!   wants of it. `found`: how a cluster begins.
+//!   wants of it, `rest` of its data on disk. `found`: how a cluster begins, `restore` with a backup.
 //! - `state`, `lock`: what is on disk. `address`: where to listen. `runtimes`: what runs tasks here.
 //!   `certificate`, `describe`, `view`: small things.
 
@@ -13,6 +13,8 @@ mod found;
 mod host;
 mod lock;
 mod port;
+mod rest;
+mod restore;
 mod running;
 mod runtimes;
 mod state;
@@ -35,6 +37,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
+use worker::runtime::files::TaskFiles;
 use worker::runtime::process;
 
 pub use args::Args;
@@ -58,11 +61,25 @@ pub fn beside() -> Option<ExitCode> {
 /// Runs this machine's node until it is told to stop.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     start_log(&args)?;
+    keep_memory_to_ourselves();
     // Two threads serve a small machine and a large one: the work is waiting, not computing.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(daemon(args))?;
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Keys and secrets are in this process's memory: it leaves no core dump, and other processes of its user may not look
+/// into it. The limit on core dumps would say the first of that too, and would bind all tasks that it starts.
+fn keep_memory_to_ourselves() {
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        warn!(%error, "core dumps of this daemon may hold secrets");
+    }
+}
+
+/// Removes what a daemon with that state folder keeps in memory for its tasks; none of its tasks runs any more.
+pub fn forget_files(state_dir: &Path) {
+    TaskFiles::new(crate::paths::secrets_dir(state_dir)).close();
 }
 
 async fn daemon(args: Args) -> anyhow::Result<()> {
@@ -90,6 +107,7 @@ async fn daemon(args: Args) -> anyhow::Result<()> {
         folder,
         describer,
         runtimes,
+        files: TaskFiles::new(args.secrets_dir()),
         clock: Arc::new(SystemClock),
         audit: audit.clone(),
         tasks: tasks.child(),

@@ -9,6 +9,7 @@ pub mod convert;
 mod document;
 pub mod event;
 pub mod node;
+pub mod payload;
 pub mod service;
 pub mod swarm;
 pub mod system;

@@ -8,6 +8,7 @@ pub mod container;
 pub mod id;
 pub mod node;
 pub mod payload;
+pub mod payload_template;
 pub mod placement;
 pub mod policy;
 pub mod ports;

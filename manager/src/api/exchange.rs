@@ -18,6 +18,7 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Semaphore, mpsc};
+use zeroize::Zeroizing;
 
 use super::error::ApiError;
 use super::note::Made;
@@ -60,7 +61,8 @@ impl Call {
     }
 }
 
-async fn read_body(mut body: Body, large: &Semaphore) -> Result<Vec<u8>, ApiError> {
+/// What was read leaves memory with its last use: it may hold a secret.
+async fn read_body(mut body: Body, large: &Semaphore) -> Result<Zeroizing<Vec<u8>>, ApiError> {
     let too_large = || {
         ApiError::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -71,7 +73,7 @@ async fn read_body(mut body: Body, large: &Semaphore) -> Result<Vec<u8>, ApiErro
         pass_over(&mut body).await;
         return Err(too_large());
     }
-    let mut read = Vec::new();
+    let mut read = Zeroizing::new(Vec::new());
     let mut slot = None;
     while let Some(frame) = body.frame().await {
         let frame =
@@ -84,9 +86,19 @@ async fn read_body(mut body: Body, large: &Semaphore) -> Result<Vec<u8>, ApiErro
         if slot.is_none() && read.len() + data.len() > API_SMALL_BODY_BYTES_MAX {
             slot = Some(large.acquire().await.expect("never closed"));
         }
-        read.extend_from_slice(&data);
+        append(&mut read, &data);
     }
     Ok(read)
+}
+
+/// As `extend_from_slice`, which would leave a copy behind where it has to move what is there.
+fn append(read: &mut Zeroizing<Vec<u8>>, data: &[u8]) {
+    if read.capacity() - read.len() < data.len() {
+        let mut larger = Zeroizing::new(Vec::with_capacity((read.len() + data.len()) * 2));
+        larger.extend_from_slice(read);
+        *read = larger;
+    }
+    read.extend_from_slice(data);
 }
 
 /// Reads on for a moment and keeps nothing: who is still sending when the answer comes would not hear it.
@@ -106,6 +118,13 @@ pub(super) fn full_body(bytes: impl Into<Bytes>) -> Body {
 /// 200 without content, as Docker answers what succeeded.
 pub(super) fn done() -> Response<Body> {
     Response::new(empty_body())
+}
+
+/// 204, as Docker answers some of what succeeded.
+pub(super) fn nothing() -> Response<Body> {
+    let mut response = done();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
 }
 
 pub(super) fn json<T: Serialize>(value: &T) -> Answer {

@@ -34,6 +34,15 @@ pub async fn answer(host: Arc<dyn Host>, request: Request<Vec<u8>>) -> (u16, Vec
     (status, body.unwrap_or_default().into())
 }
 
+/// Reads what claims to be a backup.
+pub fn backup(bytes: &[u8]) {
+    super::backup::fuzzing::run(bytes);
+}
+
+pub fn backup_seeds(tables: &crate::store::Tables) -> Vec<Vec<u8>> {
+    super::backup::fuzzing::seeds(tables)
+}
+
 /// Reads a service's spec as the edge does, and shows it again: what was kept has to read back the same.
 pub fn service_spec(bytes: &[u8]) {
     use common::engine_api::convert::{insert_defaults, service_spec_from_api, service_spec_to_api};

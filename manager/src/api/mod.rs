@@ -5,13 +5,15 @@
 //!
 //! - `host`: what the daemon implements. `serve`, `tcp`, `patience`, `places`, `pace`: doors and their bounds.
 //! - `caller`, `access`: who asks, and what that takes. `note`: what of it is recorded. `route`: which path is whose.
-//! - `clients`: client certificates, and the audit record.
-//! - `swarm`, `nodes`, `services`, `tasks`, `logs`, `events`, `networks`, `lists`, `system`, `extras`: answers.
-//! - `rules`, `service_rules`, `requests`: what may be asked, pure. `lookup`: which object is meant. `change`: writing.
+//! - `clients`: client certificates, and the audit record. `backup`: all of it, to take away.
+//! - `swarm`, `nodes`, `services`, `tasks`, `logs`, `events`, `networks`, `payloads`, `system`, `extras`: answers.
+//! - `rules`, `service_rules`, `payload_rules`, `rotation_rules`, `requests`: what may be asked, pure. `lookup`: which
+//!   object is meant. `change`: writing.
 //! - `engine`: the Docker Engine behind us, streamed through.
 //! - `target`, `filter`, `exchange`, `error`: reading requests, writing answers.
 
 mod access;
+mod backup;
 mod caller;
 mod change;
 mod clients;
@@ -27,7 +29,6 @@ mod filter;
 #[cfg(fuzzing)]
 pub mod fuzz;
 pub mod host;
-mod lists;
 mod log_lines;
 mod log_sources;
 mod logs;
@@ -38,8 +39,11 @@ mod nodes;
 mod note;
 mod pace;
 mod patience;
+mod payload_rules;
+mod payloads;
 mod places;
 mod requests;
+pub mod rotation_rules;
 mod route;
 pub mod rules;
 mod serve;
@@ -55,5 +59,5 @@ mod view;
 pub use describe::describe_engine;
 pub use engine::EngineSettings;
 pub use error::ApiError;
-pub use host::{Control, ControlError, Fault, Host, HostStatus, Init, Join, LocalState, LogsError};
+pub use host::{Control, ControlError, Fault, Host, HostStatus, Init, Join, LocalState, LogsError, Restore};
 pub use serve::{Api, serve};

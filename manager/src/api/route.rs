@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use common::limits::{
     API_LARGE_BODIES_MAX, API_REQUEST_TIME_MAX, API_REQUESTS_AT_ONCE_MAX, API_REQUESTS_PER_SECOND_MAX,
-    AUDIT_REFUSALS_PER_MINUTE_MAX, CLIENT_CERTIFICATES_MAX,
+    AUDIT_REFUSALS_PER_MINUTE_MAX, BACKUPS_AT_ONCE_MAX, CLIENT_CERTIFICATES_MAX,
 };
 use common::object::{AccessRole, ClientSerial};
 use common::random::{Random, SystemRandom};
@@ -24,13 +24,14 @@ use super::engine::{Engine, EngineSettings, came_from_us};
 use super::error::{ApiError, PAGE_NOT_FOUND};
 use super::exchange::{self, Answer, Body, Call};
 use super::host::{Fault, Host};
-use super::lists::KINDS;
 use super::note::{Made, Note};
 use super::pace::Pace;
+use super::payloads::kind_of;
 use super::serve::Slot;
 use super::target::{Target, shortened};
 use super::{
-    access, clients, events, explain, extras, lists, logs, networks, nodes, services, swarm, system, tasks,
+    access, backup, clients, events, explain, extras, logs, networks, nodes, payloads, services, swarm,
+    system, tasks,
 };
 use crate::audit::Audit;
 use crate::store::Tables;
@@ -42,6 +43,8 @@ pub(super) struct Edge {
     pub tasks: Tasks,
     /// Slots for request bodies that are not small.
     pub large_bodies: Semaphore,
+    /// Backups and restores under way.
+    pub backups: Arc<Semaphore>,
     pub audit: Audit,
     /// How quickly each client asks.
     pace: Mutex<Pace<ClientSerial>>,
@@ -60,6 +63,7 @@ impl Edge {
             engine,
             tasks,
             large_bodies: Semaphore::new(API_LARGE_BODIES_MAX),
+            backups: Arc::new(Semaphore::new(BACKUPS_AT_ONCE_MAX)),
             audit,
             pace: Mutex::new(Pace::new(rate, API_REQUESTS_AT_ONCE_MAX, clients)),
             refusals: Mutex::new(Pace::new(f64::from(refusals) / 60.0, refusals, clients)),
@@ -165,7 +169,7 @@ impl Edge {
         let role = slot.caller.role().unwrap_or(AccessRole::Viewer);
         let first = target.segments[0].as_str();
         let ours = matches!(first, "_ping" | "info" | "nodes" | "services" | "swarm" | "tasks" | "version")
-            || KINDS.iter().any(|kind| kind.path == first);
+            || kind_of(first).is_ok();
         // Somebody may well look at the first page of a log for an hour.
         let is_log = matches!(target.segments.as_slice(), [_, _, last] if last == "logs");
         slot.endless.set(!ours || is_log);
@@ -193,6 +197,8 @@ impl Edge {
             ("POST", ["swarm", "init"]) => swarm::init(self, &mut call).await,
             ("POST", ["swarm", "join"]) => swarm::join(self, &mut call).await,
             ("POST", ["swarm", "leave"]) => swarm::leave(self, &call).await,
+            ("POST", ["swarm", "unlock"]) => swarm::unlock(self, &mut call).await,
+            ("POST", ["swarm", "x", "restore"]) => backup::restore(self, &mut call).await,
             (method, path) => {
                 let answering = self.bounded(method, path, &mut call);
                 tokio::time::timeout(API_REQUEST_TIME_MAX, answering).await.unwrap_or_else(|_| {
@@ -212,7 +218,8 @@ impl Edge {
             ("GET", ["swarm"]) => swarm::inspect(self, call).await,
             ("POST", ["swarm", "update"]) => swarm::update(self, call).await,
             ("GET", ["swarm", "unlockkey"]) => swarm::unlock_key(self).await,
-            ("POST", ["swarm", "unlock"]) => swarm::unlock(self).await,
+            ("GET", ["swarm", "x", "backup"]) => backup::take(self, call).await,
+            ("POST", ["swarm", "x", "rotate-data-keys"]) => swarm::rotate_data_keys(self).await,
             ("GET", ["swarm", "x", "raft"]) => extras::raft(self),
             ("GET", ["swarm", "x", "gossip"]) => extras::gossip(self),
             ("POST", ["swarm", "x", "lab", "cut"]) => extras::fault(self, Fault::Cut),
@@ -220,6 +227,12 @@ impl Edge {
             ("GET", ["swarm", "x", "services", name, "history"]) => services::history(self, call, name).await,
             ("GET", ["swarm", "x", "services", name, "explain"]) => explain::explain(self, call, name).await,
             ("POST", ["swarm", "x", "services", name, "rebalance"]) => services::rebalance(self, name).await,
+            ("POST", ["swarm", "x", kinds @ ("secrets" | "configs"), name, "rotate"]) => {
+                payloads::rotate(self, call, kind_of(kinds)?, name).await
+            }
+            ("GET", ["swarm", "x", kinds @ ("secrets" | "configs"), name, "history"]) => {
+                payloads::history(self, call, kind_of(kinds)?, name).await
+            }
             ("GET", ["swarm", "x", "client-certs"]) => clients::list(self, call).await,
             ("POST", ["swarm", "x", "client-certs"]) => clients::create(self, call).await,
             ("DELETE", ["swarm", "x", "client-certs", name]) => clients::revoke(self, name).await,
@@ -238,13 +251,13 @@ impl Edge {
             ("DELETE", ["nodes", name]) => nodes::remove(self, call, name).await,
             ("POST", ["nodes", name, "update"]) => nodes::update(self, call, name).await,
             (method, [first, rest @ ..]) => {
-                let kind = KINDS.iter().find(|kind| kind.path == *first);
-                match (kind, method, rest) {
-                    (Some(kind), "GET", []) => lists::list(self, call, kind).await,
-                    (Some(kind), "POST", ["create"]) => lists::create(kind),
-                    (Some(kind), "GET" | "DELETE", [name]) | (Some(kind), "POST", [name, "update"]) => {
-                        lists::missing(self, call, kind, name).await
-                    }
+                let kind = kind_of(first)?;
+                match (method, rest) {
+                    ("GET", []) => payloads::list(self, call, kind).await,
+                    ("POST", ["create"]) => payloads::create(self, call, kind).await,
+                    ("GET", [name]) => payloads::inspect(self, call, kind, name).await,
+                    ("DELETE", [name]) => payloads::remove(self, kind, name).await,
+                    ("POST", [name, "update"]) => payloads::update(self, call, kind, name).await,
                     _ => Err(ApiError::not_found(PAGE_NOT_FOUND)),
                 }
             }
