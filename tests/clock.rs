@@ -1,7 +1,7 @@
 //! Wall clocks that are wrong, jump, and run past the end of certificates.
 
 use common::engine_api::swarm::InitRequest;
-use common::identity::{NodeIdentity, Stored, file as identity_file};
+use common::identity::NodeIdentity;
 use harness::cluster::{Cluster, SOON, options};
 use harness::faketime::{WallClock, wall_clock};
 use harness::loads::{Load, LoadOptions};
@@ -35,11 +35,7 @@ fn said(cluster: &Cluster, words: &[&str]) -> usize {
 }
 
 fn identity_of(cluster: &Cluster, index: usize) -> NodeIdentity {
-    let path = cluster.nodes[index].state_folder().join("identity.pem");
-    match identity_file::load(&path).unwrap() {
-        Some(Stored::Open(stored)) => stored.identity,
-        other => panic!("{other:?}"),
-    }
+    cluster.nodes[index].identity().unwrap()
 }
 
 #[tokio::test]

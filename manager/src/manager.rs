@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use common::engine_api::access::{AuditAnswer, AuditObject, AuditRecord, AuditWho};
 use common::engine_api::system as api_system;
 use common::gossip::{Denied, Gossip};
 use common::identity::DataKeys;
@@ -19,18 +20,20 @@ use common::report::Report;
 use common::shutdown::Tasks;
 use common::time::{Clock, Timestamp};
 use common::transport::{Incoming, Stream, StreamKind, Transport, TransportError};
-use common::wire::frame::write_message;
+use common::wire::frame::{FrameError, write_message};
 use common::wire::logs::LogRequest;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tracing::debug;
 
 use crate::api::{Control as Edge, ControlError, LogsError};
-use crate::ca::serve::{serve_join, serve_renew};
+use crate::audit::select::Selection;
+use crate::audit::{Audit, redact};
+use crate::ca::serve::{Told, serve_join, serve_renew};
 use crate::control::leader::Control;
 use crate::dispatch::Sessions;
 use crate::forward::{Forward, ForwardError};
-use crate::raft::{RaftHandle, RaftSettings, RaftStartError, ResealError, SnapshotPolicy, Timing};
+use crate::raft::{Lead, RaftHandle, RaftSettings, RaftStartError, ResealError, SnapshotPolicy, Timing};
 use crate::store::{Change, FeedError, Store, Tables, Write};
 
 pub struct Settings {
@@ -91,7 +94,15 @@ impl Manager {
         )
         .await?;
         let (sessions, events) = Sessions::new(store.clone(), clock.clone());
-        let forward = Forward { me: settings.node, address: settings.address, raft, store, transport, clock };
+        let forward = Forward {
+            me: settings.node,
+            address: settings.address,
+            raft,
+            store,
+            transport,
+            clock,
+            audit: Arc::default(),
+        };
         let manager = Self {
             forward,
             sessions,
@@ -118,6 +129,11 @@ impl Manager {
         let _ = self.open_here.set(open); // told twice, the first holds
     }
 
+    /// Where what is done through this manager is recorded. Once.
+    pub fn keep_record_in(&self, audit: Audit) {
+        let _ = self.forward.audit.set(audit); // told twice, the first holds
+    }
+
     /// Makes a new cluster, of which this manager is the first node.
     pub async fn found(&self, cluster: Cluster, mut node: Node) -> Result<(), ForwardError> {
         let raft = &self.forward.raft;
@@ -134,8 +150,14 @@ impl Manager {
     pub async fn serve(&self, incoming: Incoming) {
         let Incoming { from, kind, mut stream, addr } = incoming;
         let result = match (kind, from) {
-            (StreamKind::Join, _) => serve_join(&self.forward, &mut stream).await,
-            (StreamKind::Renew, Some(from)) => serve_renew(&self.forward, &from, &mut stream).await,
+            (StreamKind::Join, _) => {
+                let told = serve_join(&self.forward, &mut stream).await;
+                self.record(None, addr, told).await
+            }
+            (StreamKind::Renew, Some(from)) => {
+                let told = serve_renew(&self.forward, &from, &mut stream).await;
+                self.record(Some(from.node), addr, told).await
+            }
             (StreamKind::Session, Some(from)) => {
                 self.sessions.serve(from.node, stream).await;
                 Ok(())
@@ -151,6 +173,36 @@ impl Manager {
         if let Err(error) = result {
             debug!(%addr, ?kind, error = %Report(&error), "stream ended early");
         }
+    }
+
+    /// Puts an issued or refused certificate on record.
+    async fn record(
+        &self,
+        from: Option<NodeId>,
+        addr: SocketAddr,
+        told: Result<Told, FrameError>,
+    ) -> Result<(), FrameError> {
+        let told = told?;
+        if let (Some(audit), Some(outcome)) = (self.forward.audit.get(), told.outcome) {
+            let who = match from {
+                Some(node) => AuditWho { kind: "node".into(), name: node.to_string(), ..AuditWho::default() },
+                None => AuditWho { kind: "stranger".into(), ..AuditWho::default() },
+            };
+            audit
+                .write(AuditRecord {
+                    time: self.forward.clock.now().to_rfc3339(),
+                    node: self.forward.me.to_string(),
+                    who,
+                    from: addr.to_string(),
+                    action: if from.is_some() { "node renew" } else { "node join" }.into(),
+                    object: AuditObject { kind: "node".into(), id: told.node, name: String::new() },
+                    outcome: outcome.into(),
+                    error: redact::error(&told.error),
+                    ..AuditRecord::default()
+                })
+                .await;
+        }
+        Ok(())
     }
 
     /// Why this manager cannot go on; it has acknowledged nothing since.
@@ -333,8 +385,27 @@ impl Edge for Manager {
         })
     }
 
+    fn leading(&self) -> Option<(Tables, Lead)> {
+        let lead = self.forward.raft.lead()?;
+        Some((self.forward.store.snapshot(), lead))
+    }
+
     fn propose(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Version, ControlError>> {
         Box::pin(async { self.forward.propose(changes).await.map_err(to_control) })
+    }
+
+    fn propose_in(
+        &self,
+        lead: Lead,
+        changes: Vec<Change>,
+    ) -> BoxFuture<'_, Result<Option<Version>, ControlError>> {
+        Box::pin(async move {
+            match self.forward.propose_in(Some(lead), changes).await {
+                Ok(version) => Ok(Some(version)),
+                Err(ForwardError::LeadEnded) => Ok(None),
+                Err(error) => Err(to_control(error)),
+            }
+        })
     }
 
     fn raft_status(&self) -> api_system::RaftStatus {
@@ -368,6 +439,38 @@ impl Edge for Manager {
         })
     }
 
+    fn audit_elsewhere(&self, selection: Selection) -> BoxFuture<'_, Vec<AuditAnswer>> {
+        Box::pin(async move {
+            let tables = self.forward.store.snapshot();
+            let managers =
+                tables.nodes.iter().filter(|node| node.manager.is_some() && node.id != self.forward.me);
+            let asked = managers.map(|node| {
+                let (selection, id) = (selection.clone(), node.id);
+                async move {
+                    let member =
+                        self.gossip.member(id).ok_or_else(|| "gossip has not heard of it".to_owned());
+                    let answer = match member {
+                        Ok(member) => self.forward.audit_of(member.id.peer(), selection).await,
+                        Err(reason) => Err(reason),
+                    };
+                    match answer {
+                        Ok(mut answer) => {
+                            for missing in &mut answer.missing {
+                                *missing = format!("manager {id}: {missing}");
+                            }
+                            answer
+                        }
+                        Err(reason) => AuditAnswer {
+                            missing: vec![format!("the record of manager {id} is not here: {reason}")],
+                            ..AuditAnswer::default()
+                        },
+                    }
+                }
+            });
+            futures_util::future::join_all(asked).await
+        })
+    }
+
     fn new_join_token(&self, authority: &Authority) -> Result<Sensitive, ControlError> {
         Ok(JoinToken::generate(&authority.certificate_pem, &mut SystemRandom).to_secret())
     }
@@ -379,7 +482,7 @@ fn snapshot_policy(spec: &ClusterSpec) -> SnapshotPolicy {
 
 fn to_control(error: ForwardError) -> ControlError {
     match error {
-        ForwardError::NoLeader => ControlError::NoLeader,
+        ForwardError::NoLeader | ForwardError::LeadEnded => ControlError::NoLeader,
         ForwardError::Uncertain => ControlError::Unknown { reason: error.to_string() },
         ForwardError::Rejected(rejection) => ControlError::Rejected(rejection),
         ForwardError::TooLarge { .. } => ControlError::Failed { action: "write", source: Box::new(error) },

@@ -71,6 +71,7 @@ impl Group {
             store: leader.store.clone(),
             transport: leader.transport.clone(),
             clock: Arc::new(SystemClock),
+            audit: Arc::default(),
         })
     }
 

@@ -19,6 +19,7 @@ use super::machine::Machine;
 use super::planted::Tamper;
 use super::rules::Rules;
 use crate::invariants::nothing_is_lost::Truth;
+use crate::invariants::payloads_stay_close::Holding;
 
 pub const NODES: u128 = 5;
 /// The simulation goes from one such moment to the next.
@@ -122,6 +123,10 @@ impl Cluster {
         self.lead();
         for node in nodes {
             self.tell(node);
+            let payloads = self.machines[&node].with_agent(|agent| agent.payloads()).unwrap_or_default();
+            if let Err(error) = self.rules.payloads.check(node, &payloads) {
+                self.broken.get_or_insert(error);
+            }
         }
     }
 
@@ -380,6 +385,11 @@ impl Cluster {
                 }
             }
         }
+    }
+
+    /// Of the machines that are up.
+    pub fn holdings(&self) -> Vec<Holding> {
+        self.machines.values().filter_map(Machine::holding).collect()
     }
 
     pub fn truths(&self) -> Vec<Truth> {

@@ -21,6 +21,8 @@ use worker::agent::{Agent, AgentHandle, AgentSettings};
 use worker::runtime::fake::FakeRuntime;
 use worker::runtime::{Runtime as _, Seen};
 
+use crate::invariants::payloads_stay_close::Holding;
+
 /// Files in memory, where the machine has that: nothing here is about real disks.
 const MEMORY: &str = "/dev/shm";
 
@@ -152,6 +154,17 @@ impl Machine {
     pub fn end(&self, task: TaskId, code: i64) {
         let _guard = self.life.as_ref().map(|life| life.runtime.enter());
         self.engine.end(task, code);
+    }
+
+    /// What it has of secrets and configs; none while the daemon is down.
+    pub fn holding(&self) -> Option<Holding> {
+        let payloads = self.with_agent(|agent| agent.payloads().into_iter().collect())?;
+        let content = |task: TaskId| {
+            let (files, _) = self.engine.files(task);
+            files.iter().map(|file| file.data.reveal().to_vec()).collect()
+        };
+        let files = self.present().into_iter().map(|task| (task, content(task))).collect();
+        Some(Holding { node: self.id, payloads, files })
     }
 
     pub fn running(&self) -> usize {

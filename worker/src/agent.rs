@@ -26,7 +26,7 @@ use common::random::Random;
 use common::shutdown::Tasks;
 use common::time::{Clock, Timestamp};
 use common::transport::Stream;
-use common::wire::assignment::{AssignmentUpdate, TaskReport};
+use common::wire::assignment::{AssignmentUpdate, PayloadKey, TaskReport};
 use futures_util::stream::StreamExt;
 use tokio::sync::{Notify, Semaphore, watch};
 use tracing::{info, warn};
@@ -176,6 +176,11 @@ impl AgentHandle {
         self.shared.table().running()
     }
 
+    /// The secrets and configs this node has in memory.
+    pub fn payloads(&self) -> Vec<PayloadKey> {
+        self.shared.table().assigned.payloads().collect()
+    }
+
     /// Tasks of which anything is left here.
     pub fn known(&self) -> usize {
         self.shared.table().entries.len()
@@ -288,6 +293,7 @@ impl Shared {
                 spec: spec.clone(),
                 is_incomplete: false,
                 is_leaving: false,
+                given: table.assigned.given(spec),
             };
             let status = TaskStatus {
                 state: TaskState::Failed,
@@ -328,13 +334,13 @@ impl Shared {
 
     fn assign(self: &Arc<Self>, table: &mut Table, task: TaskId) {
         let Some((assigned, spec)) = table.assigned.task(task) else { return };
-        let (assigned, spec) = (assigned.clone(), spec.clone());
+        let (assigned, spec, given) = (assigned.clone(), spec.clone(), table.assigned.given(spec));
         match table.entries.get(&task) {
             // What is on its way out goes to its end; see `forget`.
             Some(entry) if entry.is_leaving() => {}
-            Some(_) => table.renew(task, &assigned, &spec),
+            Some(_) => table.renew(task, &assigned, &spec, given),
             None => {
-                let order = Order { assigned, spec, is_incomplete: false, is_leaving: false };
+                let order = Order { assigned, spec, is_incomplete: false, is_leaving: false, given };
                 let status =
                     TaskStatus { state: TaskState::Assigned, at: self.now(), ..TaskStatus::default() };
                 self.add(table, order, status, None);

@@ -10,7 +10,9 @@ use common::object::{NodeId, ServiceId, Slot, TaskId, TaskSpec, TaskState, TaskS
 use common::random::SeededRandom;
 use common::shutdown::Tasks;
 use common::time::{Clock, Monotonic, Timestamp};
-use common::wire::assignment::{AssignedSpec, AssignedTask, AssignmentUpdate, digest};
+use common::wire::assignment::{
+    AssignedPayload, AssignedSpec, AssignedTask, AssignmentUpdate, PayloadKey, digest,
+};
 use tokio::time::Instant;
 
 use crate::agent::{Agent, AgentHandle, AgentSettings};
@@ -45,6 +47,7 @@ pub struct World {
     /// What the managers want here.
     pub spec: TaskSpec,
     pub wanted: BTreeMap<TaskId, AssignedTask>,
+    pub payloads: BTreeMap<PayloadKey, AssignedPayload>,
     pub number: u64,
 }
 
@@ -58,7 +61,16 @@ impl World {
         let engine = FakeRuntime::new(clock.clone());
         let agent = start(&folder, &engine, clock.clone());
         agent.session_opened();
-        Self { folder, clock, engine, agent, spec, wanted: BTreeMap::new(), number: 0 }
+        Self {
+            folder,
+            clock,
+            engine,
+            agent,
+            spec,
+            wanted: BTreeMap::new(),
+            payloads: BTreeMap::new(),
+            number: 0,
+        }
     }
 
     /// What is wanted of a task now; told with the next update.
@@ -96,7 +108,8 @@ impl World {
             }],
             tasks,
             removed,
-            digest: digest(self.wanted.values()),
+            payloads: if applies_to == 0 { self.payloads.values().cloned().collect() } else { Vec::new() },
+            digest: digest(self.wanted.values(), self.payloads.keys().copied()),
             ..AssignmentUpdate::default()
         }
     }
@@ -115,6 +128,16 @@ impl World {
         }
         let task = self.wanted[&TaskId(id)].clone();
         let update = self.update(self.number, vec![task], Vec::new());
+        self.agent.update(update).unwrap();
+    }
+
+    /// Sends one version of a payload, and takes another one back.
+    pub fn give(&mut self, payload: Option<AssignedPayload>, gone: Option<PayloadKey>) {
+        gone.iter().for_each(|key| drop(self.payloads.remove(key)));
+        self.payloads.extend(payload.iter().map(|one| ((one.id, one.version), one.clone())));
+        let mut update = self.update(self.number, Vec::new(), Vec::new());
+        update.payloads = payload.into_iter().collect();
+        update.payloads_removed = gone.into_iter().collect();
         self.agent.update(update).unwrap();
     }
 

@@ -3,17 +3,17 @@
 use std::pin::Pin;
 
 use bytes::Bytes;
+use common::transport::tls::TlsIo;
 use http_body_util::{BodyExt, Full};
 use hyper::Method;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
 
 use super::{Client, ClientError, answer_error, drive, request};
 
-type Connection = http1::Connection<TokioIo<UnixStream>, Full<Bytes>>;
+type Connection = http1::Connection<TokioIo<Box<dyn TlsIo>>, Full<Bytes>>;
 
 /// The body of an answer while it arrives.
 pub struct Stream {

@@ -63,6 +63,7 @@ pub fn found(init: &Init, now: Timestamp) -> anyhow::Result<Founding> {
         subnet_size: init.subnet_size,
         data_path_port: init.data_path_port,
         at_rest,
+        clients: Default::default(),
     };
     // Locked from the first byte on disk, where the cluster locks.
     let stored = StoredIdentity { lock, ..StoredIdentity::bare(identity) };

@@ -21,10 +21,13 @@ use common::transport::{
     Arrivals, Incoming, Peer, PeerIdentity, Stream, StreamKind, Transport, TransportError,
 };
 use common::wire::join::KnownManager;
+use common::wire::session::Parting;
+use manager::audit::Audit;
 use manager::manager::{Manager, Settings};
 use manager::raft;
 use tokio::sync::{Notify, watch};
 use worker::agent::{Agent, AgentHandle, AgentSettings};
+use worker::runtime::files::TaskFiles;
 use worker::session::{About, Opener, Session, SessionState};
 
 use super::describe::Describer;
@@ -38,7 +41,10 @@ pub struct Setup {
     pub describer: Describer,
     /// The runtimes this node offers.
     pub runtimes: Vec<RuntimeKind>,
+    /// Secrets and configs of this node's tasks.
+    pub files: Arc<TaskFiles>,
     pub clock: Arc<dyn Clock>,
+    pub audit: Audit,
     pub tasks: Tasks,
 }
 
@@ -65,7 +71,7 @@ pub struct Running {
     stored: Mutex<StoredIdentity>,
     file: Mutex<NodeFile>,
     manager: watch::Sender<Option<Manager>>,
-    goodbye: watch::Sender<bool>,
+    goodbye: watch::Sender<Option<Parting>>,
 }
 
 impl Running {
@@ -97,7 +103,7 @@ impl Running {
         let description = setup.describer.describe(&identity).await;
         let (about, about_reader) = watch::channel(About { description, addr: file.advertise.to_string() });
         let (session_state, session) = watch::channel(SessionState::default());
-        let (goodbye, goodbye_reader) = watch::channel(false);
+        let (goodbye, goodbye_reader) = watch::channel(None);
         let runtimes = runtimes::make(&setup, identity.node, &tasks)?;
         let agent = Agent::start(AgentSettings {
             node: identity.node,
@@ -271,6 +277,7 @@ impl Running {
         let manager =
             Manager::start(settings, transport, self.gossip.clone(), self.setup.clock.clone(), &self.tasks)
                 .await?;
+        manager.keep_record_in(self.setup.audit.clone());
         let (agent, tasks) = (self.agent.clone(), self.tasks.clone());
         manager.reach_this_node_by(Arc::new(move |kind| {
             let (near, far) = tokio::io::duplex(LOCAL_STREAM_BYTES);
@@ -302,12 +309,12 @@ impl Running {
     }
 
     /// Stops in order and with goodbyes; files stay.
-    pub async fn stop(&self) {
+    pub async fn stop(&self, parting: Parting) {
         self.supervisor.stop().await;
         if let Some(manager) = self.manager() {
             manager.hand_over().await;
         }
-        self.goodbye.send_replace(true);
+        self.goodbye.send_replace(Some(parting));
         let mut session = self.session.clone();
         let _ =
             tokio::time::timeout(GOODBYE_WAIT, session.wait_for(|session| session.leader.is_none())).await;

@@ -3,6 +3,7 @@
 //! Field names are Docker's; nothing here knows how the cluster works. `convert` maps to `object` and back.
 //! Empty and zero members of requests mean "default", as Docker's own client sends them.
 
+pub mod access;
 pub mod container;
 pub mod convert;
 mod document;

@@ -46,6 +46,12 @@ pub enum AuthorityError {
         #[source]
         source: rcgen::Error,
     },
+    #[error("sign the certificate of {holder}")]
+    SignOther {
+        holder: String,
+        #[source]
+        source: rcgen::Error,
+    },
 }
 
 /// A root certificate with its key.
@@ -138,6 +144,26 @@ impl RootAuthority {
         pair.zeroize();
         Ok(signed.map_err(failed)?.pem())
     }
+
+    /// A certificate, PEM, for the key in a signing request, that says what `params` say.
+    pub(super) fn sign_params(
+        &self,
+        csr_der: &[u8],
+        params: &CertificateParams,
+        holder: &str,
+    ) -> Result<String, AuthorityError> {
+        if csr_der.len() > REQUEST_BYTES_MAX {
+            return Err(AuthorityError::Request);
+        }
+        let request = CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(csr_der))
+            .map_err(|_| AuthorityError::Request)?;
+        let mut pair = self.key.pair();
+        let signed = Issuer::from_ca_cert_der(&self.certificate, &pair)
+            .and_then(|issuer| params.signed_by(&request.public_key, &issuer));
+        pair.zeroize();
+        let signed = signed.map_err(|source| AuthorityError::SignOther { holder: holder.into(), source })?;
+        Ok(signed.pem())
+    }
 }
 
 impl fmt::Debug for RootAuthority {
@@ -146,7 +172,7 @@ impl fmt::Debug for RootAuthority {
     }
 }
 
-fn name(parts: &[(DnType, String)]) -> DistinguishedName {
+pub(super) fn name(parts: &[(DnType, String)]) -> DistinguishedName {
     let mut name = DistinguishedName::new();
     for (kind, value) in parts {
         name.push(kind.clone(), value.as_str());
@@ -154,7 +180,7 @@ fn name(parts: &[(DnType, String)]) -> DistinguishedName {
     name
 }
 
-fn validity(now: Timestamp, valid_for: Duration) -> (OffsetDateTime, OffsetDateTime) {
+pub(super) fn validity(now: Timestamp, valid_for: Duration) -> (OffsetDateTime, OffsetDateTime) {
     let from = Timestamp(now.0.saturating_sub(BACKDATE.as_nanos() as u64));
     (date(from), date(now.plus(valid_for)))
 }

@@ -97,14 +97,14 @@ pub(super) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, CertificateError>
 }
 
 /// The one value of an attribute. Two would leave it to the reader which one counts.
-fn only<'a>(mut values: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>) -> Option<&'a str> {
+pub(super) fn only<'a>(mut values: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>) -> Option<&'a str> {
     match (values.next(), values.next()) {
         (Some(value), None) => value.as_str().ok(),
         _ => None,
     }
 }
 
-fn timestamp(unix_seconds: i64) -> Timestamp {
+pub(super) fn timestamp(unix_seconds: i64) -> Timestamp {
     Timestamp(u64::try_from(unix_seconds).unwrap_or(0).saturating_mul(1_000_000_000))
 }
 

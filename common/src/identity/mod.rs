@@ -1,14 +1,15 @@
 //! Who a node is: its key, the certificate that says so, and what lets a new one in.
 //!
 //! A node makes its own key and sends only a signing request; `authority` signs it; `NodeIdentity` is the checked
-//! result, kept in one file (`file`). `token` is the invitation, `data_key` what the raft log is encrypted with;
-//! `unlock_key` is what people hold where managers lock, `locked_key` the private key sealed with it. `local_key` seals what
-//! a node remembers for itself.
+//! result, kept in one file (`file`). `client` is for people and programs that use the API from afar. `token` is the
+//! invitation, `data_key` what the raft log is encrypted with; `unlock_key` is what people hold where managers lock,
+//! `locked_key` the private key sealed with it. `local_key` seals what a node remembers for itself.
 //!
 //! Not here: TLS itself (`transport::quic::tls`), and who decides to sign (the manager's `ca`).
 
 pub mod authority;
 pub mod certificate;
+pub mod client;
 pub mod data_key;
 pub mod file;
 pub mod key;
@@ -19,6 +20,7 @@ pub mod unlock_key;
 
 pub use authority::{AuthorityError, RootAuthority};
 pub use certificate::{CertificateError, NodeCertificate};
+pub use client::{ApiServerNames, ClientCertificate};
 pub use data_key::{DataKey, DataKeyError, DataKeys, WrappedDataKey};
 pub use file::{IdentityFileError, Lock, LockedIdentity, Stored, StoredIdentity};
 pub use key::{KeyError, NodeKey};

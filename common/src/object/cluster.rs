@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::client::Clients;
 use super::sensitive::Sensitive;
 use super::{ClusterId, Meta, NodeId};
 use crate::time::Timestamp;
@@ -22,6 +23,8 @@ pub struct Cluster {
     pub address_pools: Vec<String>,
     pub subnet_size: u32,
     pub data_path_port: u32,
+    /// Client certificates that were issued; one that is not here opens nothing.
+    pub clients: Clients,
     pub at_rest: AtRest,
 }
 

@@ -226,6 +226,14 @@ impl FileReference {
     pub fn payload(&self) -> Option<PayloadId> {
         self.id.parse().ok()
     }
+
+    /// Which payload has to be on the task's node, and which version: none means the newest one. Nothing where it is
+    /// no file, as credential specs of Windows are not.
+    pub fn wanted(&self) -> Option<(PayloadId, Option<u64>)> {
+        self.target.as_ref()?;
+        let follows = self.version == 0 || self.refresh.is_some();
+        Some((self.payload()?, (!follows).then_some(self.version)))
+    }
 }
 
 impl ContainerSpec {

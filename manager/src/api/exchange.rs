@@ -8,6 +8,7 @@ use common::limits::{
     API_BODY_BYTES_MAX, API_BODY_TIME_MAX, API_PASS_OVER_TIME_MAX, API_PIECES_WAITING_MAX,
     API_SMALL_BODY_BYTES_MAX,
 };
+use common::object::AccessRole;
 use futures_util::stream::{self, StreamExt};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
@@ -20,6 +21,7 @@ use tokio::sync::{Semaphore, mpsc};
 use zeroize::Zeroizing;
 
 use super::error::ApiError;
+use super::note::Made;
 use super::target::Query;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -35,6 +37,8 @@ pub(super) struct Call {
     pub query: Query,
     pub headers: HeaderMap,
     pub body: Body,
+    /// What the caller may do.
+    pub role: AccessRole,
 }
 
 impl Call {
@@ -129,7 +133,12 @@ pub(super) fn json<T: Serialize>(value: &T) -> Answer {
 
 /// 201 with what was made.
 pub(super) fn created<T: Serialize>(value: &T) -> Answer {
-    json_with_status(StatusCode::CREATED, value)
+    let mut response = json_with_status(StatusCode::CREATED, value)?;
+    let id = serde_json::to_value(value).ok().and_then(|value| value.get("ID")?.as_str().map(str::to_owned));
+    if let Some(id) = id {
+        response.extensions_mut().insert(Made(id));
+    }
+    Ok(response)
 }
 
 /// A part of an endless answer. An error cuts the answer short, so that nobody takes it for its end.

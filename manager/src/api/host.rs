@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use common::backup::BackupMeta;
+use common::engine_api::access::AuditAnswer;
 use common::engine_api::system::{GossipMember, RaftStatus};
 use common::identity::UnlockKey;
 use common::object::cluster::Authority;
@@ -18,6 +19,8 @@ use common::wire::logs::LogRequest;
 use futures_util::future::BoxFuture;
 
 use super::error::{ApiError, MANAGER_NOT_READY, NO_LEADER};
+use crate::audit::select::Selection;
+use crate::raft::Lead;
 use crate::store::{Change, Rejection, Store, Tables};
 
 /// This node, in a cluster or not.
@@ -61,6 +64,17 @@ pub trait Control: Send + Sync + 'static {
     /// The state as of now on the leader. Fails with `NoLeader` within `limits::LEADER_WAIT`.
     fn read(&self) -> BoxFuture<'_, Result<Tables, ControlError>>;
 
+    /// The state here, when this manager leads as far as it knows: without asking the others, so that only a write
+    /// in this lead proves it to have been the newest. Never waits.
+    fn leading(&self) -> Option<(Tables, Lead)>;
+
+    /// As `propose`, but only in this lead; none, and nothing written, when that has ended.
+    fn propose_in(
+        &self,
+        lead: Lead,
+        changes: Vec<Change>,
+    ) -> BoxFuture<'_, Result<Option<Version>, ControlError>>;
+
     /// Writes all of `changes` or none, through the leader. Fails with `NoLeader` within `limits::LEADER_WAIT` when
     /// nothing was sent. What it answers is also in `read` afterwards.
     fn propose(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Version, ControlError>>;
@@ -82,6 +96,11 @@ pub trait Control: Send + Sync + 'static {
 
     /// Asks a node for what its tasks wrote: `LogMessage`s follow on the stream. Bounded in time.
     fn open_logs(&self, node: NodeId, request: LogRequest) -> BoxFuture<'_, Result<Stream, LogsError>>;
+
+    /// What the other managers have on record. Bounded in time.
+    fn audit_elsewhere(&self, _: Selection) -> BoxFuture<'_, Vec<AuditAnswer>> {
+        Box::pin(async { Vec::new() })
+    }
 
     /// A fresh join token for the cluster of this authority.
     fn new_join_token(&self, authority: &Authority) -> Result<Sensitive, ControlError>;

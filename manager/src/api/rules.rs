@@ -208,6 +208,7 @@ mod tests {
             subnet_size: 24,
             data_path_port: 4789,
             at_rest: Default::default(),
+            clients: Default::default(),
         }
     }
 

@@ -54,6 +54,7 @@ mod tests {
             subnet_size: 24,
             data_path_port: 0,
             at_rest: Default::default(),
+            clients: Default::default(),
         };
         #[rustfmt::skip]
         let cases = [

@@ -85,6 +85,7 @@ prop_compose! {
                 unlock_key_version,
                 data_key_version,
             },
+            clients: Default::default(),
         }
     }
 }

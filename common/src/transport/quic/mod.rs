@@ -15,7 +15,7 @@ pub mod join;
 mod link;
 mod peers;
 mod socket;
-mod tls;
+pub(super) mod tls;
 
 #[cfg(test)]
 mod tests;

@@ -37,6 +37,7 @@ pub fn create_cluster(id: u64) -> Proposal {
         subnet_size: 24,
         data_path_port: 4789,
         at_rest: Default::default(),
+        clients: Default::default(),
     };
     Proposal { id, at: Timestamp(1), changes: vec![Change::Cluster(Write::Create(cluster))] }
 }
