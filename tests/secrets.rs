@@ -19,6 +19,8 @@ use nix::sys::signal::Signal;
 use secrets::search::{in_files, in_memory};
 use serde_json::{Value, json};
 
+const NOWHERE: [PathBuf; 0] = [];
+
 /// A value that nobody else has.
 fn value() -> String {
     let id = common::object::TaskId::generate(&mut common::random::SystemRandom);
@@ -125,7 +127,7 @@ async fn are_given_and_nowhere_else(runtime: Runtime, test: &str) {
         assert!(inspected.status.success() && !contains(&inspected.stdout, &value));
         let root = Command::new("docker").args(["info", "-f", "{{.DockerRootDir}}"]).output().unwrap();
         let root = String::from_utf8(root.stdout).unwrap();
-        assert_eq!(in_files(Path::new(root.trim()), &value), [PathBuf::new(); 0]);
+        assert_eq!(in_files(Path::new(root.trim()), &value), NOWHERE);
     } else {
         let stranger =
             Command::new("cat").arg(format!("{secrets}/a/key")).uid(4321).gid(4321).output().unwrap();
@@ -142,6 +144,11 @@ async fn are_given_and_nowhere_else(runtime: Runtime, test: &str) {
     let (folder, gone) = (path(&cluster, task, ""), "the files go with the task");
     let is_gone = async || if folder.exists() { Err(folder.display().to_string()) } else { Ok(()) };
     wait_until(gone, SOON, is_gone).await.unwrap();
+    let forgotten = async || match in_memory(pid(1), &value) {
+        Ok(false) => Ok(()),
+        found => Err(format!("{found:?}")),
+    };
+    wait_until("the node's memory is free of it", SOON, forgotten).await.unwrap();
     nowhere_else(&cluster, &value).await;
 }
 
@@ -152,7 +159,7 @@ fn contains(bytes: &[u8], value: &str) -> bool {
 /// Looks for the value in all that a node writes and says.
 async fn nowhere_else(cluster: &Cluster, value: &str) {
     for node in &cluster.nodes {
-        assert_eq!(in_files(node.folder(), value), [PathBuf::new(); 0], "{}", node.name());
+        assert_eq!(in_files(node.folder(), value), NOWHERE, "{}", node.name());
         assert!(!node.log().contains(value), "the log of {}", node.name());
     }
     let client = cluster.client(0);

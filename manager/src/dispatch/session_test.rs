@@ -27,7 +27,8 @@ fn mine() -> Lead {
 }
 
 fn hello() -> NodeMessage {
-    NodeMessage::Describe { description: Box::default(), addr: "10.0.0.1:2377".into() }
+    let seal = common::identity::OpeningKey::generate(&mut SystemRandom).public();
+    NodeMessage::Describe { description: Box::default(), addr: "10.0.0.1:2377".into(), seal }
 }
 
 async fn hear(stream: &mut Stream) -> ManagerMessage {
