@@ -267,6 +267,8 @@ async fn a_restored_cluster_gets_its_worker_back_and_stays_locked() {
     succeeds(&cluster.nodes[0], &["update", "--autolock"], b"");
     let unlock_key = succeeds(&cluster.nodes[0], &["unlock-key", "-q"], b"");
     create(&cluster.client(0), "web").await;
+    let secret = json!({"Name": "word", "Labels": {}, "Data": "c2VjcmV0IHdvcmQ="});
+    cluster.client(0).post("/secrets/create", &secret).await.unwrap().ok().unwrap();
     let worker = cluster.id(1).to_owned();
     let key = key_in(&succeeds(&cluster.nodes[0], &["backup", text(&file)], b""));
     let said = refused(&cluster.nodes[0], &["restore", text(&file)], key.as_bytes());
@@ -287,6 +289,14 @@ async fn a_restored_cluster_gets_its_worker_back_and_stays_locked() {
     };
     cluster.wait_until("the worker takes up its place", SOON, back).await.unwrap();
     service(&cluster.client(0), "web").await.unwrap();
+    // The secret's value is there too: only one that is the same may be written over it.
+    for (data, is_same) in [("b3RoZXIgd29yZA==", false), ("c2VjcmV0IHdvcmQ=", true)] {
+        let found: Value = cluster.client(0).get("/secrets/word").await.unwrap().json().unwrap();
+        let target = format!("/secrets/word/update?version={}", found["Version"]["Index"]);
+        let spec = json!({"Name": "word", "Labels": {}, "Data": data});
+        let answer = cluster.client(0).post(&target, &spec).await.unwrap();
+        assert_eq!(answer.is_ok(), is_same, "{}", answer.message());
+    }
     assert_eq!(succeeds(&cluster.nodes[0], &["unlock-key", "-q"], b""), unlock_key);
     cluster.nodes[0].kill();
     cluster.nodes[0].launch().await.unwrap();

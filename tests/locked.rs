@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use common::random::{Random, SeededRandom};
 use harness::binary;
 use harness::cluster::{Cluster, SOON, options};
@@ -358,6 +360,9 @@ async fn a_copied_state_folder_reveals_nothing() {
         .change_node(cluster.id(1), |spec| drop(spec.labels.insert("note".into(), secret.into())))
         .await
         .unwrap();
+    let value = "a-value-that-nobody-may-read";
+    let payload = json!({"Name": "s", "Labels": {"note": secret}, "Data": BASE64.encode(value)});
+    cluster.client(0).post("/secrets/create", &payload).await.unwrap().ok().unwrap();
     // A task that a node has to remember, though it has no such image.
     create_with(&cluster, 0, "env", secret, 1).await;
     let remembered = async || {
@@ -369,7 +374,7 @@ async fn a_copied_state_folder_reveals_nothing() {
         cluster.wait_until("a node remembers a task", SOON, remembered).await.unwrap();
     }
     let tokens = cluster.client(0).swarm().await.unwrap().join_tokens.unwrap();
-    let mut words = vec![secret.to_owned(), tokens.worker, tokens.manager];
+    let mut words = vec![secret.into(), value.into(), BASE64.encode(value), tokens.worker, tokens.manager];
     let search = |cluster: &Cluster, words: &[String], skipped: &str| {
         for node in &cluster.nodes {
             let found = files(&node.state_folder());

@@ -19,8 +19,6 @@ use nix::sys::signal::Signal;
 use secrets::search::{in_files, in_memory};
 use serde_json::{Value, json};
 
-const NOWHERE: [PathBuf; 0] = [];
-
 /// A value that nobody else has.
 fn value() -> String {
     let id = common::object::TaskId::generate(&mut common::random::SystemRandom);
@@ -127,7 +125,7 @@ async fn are_given_and_nowhere_else(runtime: Runtime, test: &str) {
         assert!(inspected.status.success() && !contains(&inspected.stdout, &value));
         let root = Command::new("docker").args(["info", "-f", "{{.DockerRootDir}}"]).output().unwrap();
         let root = String::from_utf8(root.stdout).unwrap();
-        assert_eq!(in_files(Path::new(root.trim()), &value), NOWHERE);
+        assert_eq!(in_files(Path::new(root.trim()), &value), Vec::<PathBuf>::new());
     } else {
         let stranger =
             Command::new("cat").arg(format!("{secrets}/a/key")).uid(4321).gid(4321).output().unwrap();
@@ -159,7 +157,7 @@ fn contains(bytes: &[u8], value: &str) -> bool {
 /// Looks for the value in all that a node writes and says.
 async fn nowhere_else(cluster: &Cluster, value: &str) {
     for node in &cluster.nodes {
-        assert_eq!(in_files(node.folder(), value), NOWHERE, "{}", node.name());
+        assert_eq!(in_files(node.folder(), value), Vec::<PathBuf>::new(), "{}", node.name());
         assert!(!node.log().contains(value), "the log of {}", node.name());
     }
     let client = cluster.client(0);

@@ -56,8 +56,9 @@ pub const SNAPSHOTS_RECEIVED_MAX: usize = 2;
 pub const SNAPSHOT_CHUNK_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long installing a received snapshot may take.
 pub const SNAPSHOT_INSTALL_TIME_MAX: Duration = Duration::from_secs(120);
-/// How long a write or a linearizable read waits for a leader before it says that there is none.
-pub const LEADER_WAIT: Duration = Duration::from_millis(1_800);
+/// How long a write or a linearizable read waits for a leader before it says that there is none: so long that the
+/// answer is with the client within two seconds.
+pub const LEADER_WAIT: Duration = Duration::from_millis(1_700);
 /// How long an API request to the control plane may take in all.
 pub const API_REQUEST_TIME_MAX: Duration = Duration::from_secs(20);
 /// Session events that wait for the control loop.
@@ -426,6 +427,8 @@ pub const REPORTS_OUTSTANDING_MAX: usize = 4;
 pub const REPORTS_ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// Shortest time between two requests of a node to be sent all of its assignments again.
 pub const RESYNC_PAUSE: Duration = Duration::from_secs(1);
+/// How long a node whose daemon was stopped in good order keeps its tasks, so that a restart moves nothing.
+pub const STOPPED_NODE_WAIT: Duration = Duration::from_secs(10);
 /// How long a node that leaves lets its tasks stop, and then how long it may take to remove the others as they are.
 pub const LEAVE_TASKS_WAIT: Duration = Duration::from_secs(12);
 pub const LEAVE_REMOVE_WAIT: Duration = Duration::from_secs(3);
@@ -485,6 +488,10 @@ pub const PROCESS_STOP_GRACE: Duration = Duration::from_secs(10);
 pub const PROCESS_KILL_WAIT: Duration = Duration::from_secs(10);
 /// Pause between two looks at processes that were killed and are still there.
 pub const PROCESS_KILL_AGAIN: Duration = Duration::from_millis(20);
+/// Time between two looks of a task's supervisor for its folder, and how many in a row have to miss it before the
+/// task is ended: it was deleted by hand, and nobody could ever stop the task otherwise.
+pub const PROCESS_FOLDER_LOOK: Duration = Duration::from_secs(10);
+pub const PROCESS_FOLDER_MISSED_MAX: u32 = 2;
 /// One file of a process task's log, where its service does not say; a full one is put aside.
 pub const PROCESS_LOG_FILE_BYTES: u64 = 10 << 20;
 /// Files kept of it, where its service does not say; the oldest one goes.

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::Audit;
 use crate::audit::select::Selection;
-use crate::raft::{ProposeError, RaftHandle, ReadError};
+use crate::raft::{Lead, ProposeError, RaftHandle, ReadError};
 use crate::store::{Change, Proposal, Rejection, Store, format};
 
 /// What managers ask of each other.
@@ -51,6 +51,9 @@ enum Response {
 pub enum ForwardError {
     #[error("no leader answered in time")]
     NoLeader,
+    /// Nothing was written.
+    #[error("the lead has ended")]
+    LeadEnded,
     #[error("the write may or may not have taken place: meanwhile leadership changed or a manager stopped")]
     Uncertain,
     #[error(transparent)]
@@ -87,6 +90,16 @@ enum Try<T> {
 impl Forward {
     /// Writes a group of changes, all or none, and waits until this manager has applied it too.
     pub async fn propose(&self, changes: Vec<Change>) -> Result<Version, ForwardError> {
+        self.propose_in(None, changes).await
+    }
+
+    /// The same; with a lead, only if that stands when raft takes the proposal, and `LeadEnded` otherwise. One that
+    /// raft has taken and then not answered for is sent again to whoever leads, like any other.
+    pub async fn propose_in(
+        &self,
+        lead: Option<Lead>,
+        changes: Vec<Change>,
+    ) -> Result<Version, ForwardError> {
         let id = SystemRandom.next_u64().max(1);
         let proposal = Proposal { id, at: self.clock.now(), changes };
         let bytes = format::encode_proposal(&proposal).len();
@@ -96,7 +109,8 @@ impl Forward {
         let deadline = self.clock.monotonic().plus(LEADER_WAIT);
         let mut maybe_written = false;
         loop {
-            let tried = match self.try_propose(&proposal, deadline).await {
+            let within = lead.filter(|_| !maybe_written);
+            let tried = match self.try_propose(within, &proposal, deadline).await {
                 Err(ForwardError::Stopped(_)) if maybe_written => return Err(ForwardError::Uncertain),
                 tried => tried?,
             };
@@ -161,17 +175,19 @@ impl Forward {
 
     async fn try_propose(
         &self,
+        lead: Option<Lead>,
         proposal: &Proposal,
         deadline: Monotonic,
     ) -> Result<Try<Result<Version, Rejection>>, ForwardError> {
         // A leader that has lost its majority would wait for it without end.
-        let here = tokio::time::timeout(self.call_wait(deadline), self.raft.propose(proposal));
+        let here = tokio::time::timeout(self.call_wait(deadline), self.raft.propose_in(lead, proposal));
         let leader = match here.await.unwrap_or(Err(ProposeError::Uncertain)) {
             Ok(version) => return Ok(Try::Done(Ok(version))),
             Err(ProposeError::Rejected(rejection)) => return Ok(Try::Done(Err(rejection))),
             Err(ProposeError::Uncertain) => return Ok(Try::Unknown),
             Err(ProposeError::Stopped(reason)) => return Err(ForwardError::Stopped(reason)),
             Err(ProposeError::StoppedMeanwhile(_)) => return Err(ForwardError::Uncertain),
+            Err(ProposeError::NotLeader { .. }) if lead.is_some() => return Err(ForwardError::LeadEnded),
             Err(ProposeError::NotLeader { leader }) => leader,
         };
         let Some(leader) = self.elsewhere(leader) else { return Ok(Try::Again) };
@@ -185,7 +201,15 @@ impl Forward {
     }
 
     async fn try_read_index(&self, deadline: Monotonic) -> Result<Try<Version>, ForwardError> {
-        let leader = match self.raft.read_index().await {
+        // A leader that has lost its majority asks it in vain for a while, one that is only busy gets its answer.
+        let mut here = std::pin::pin!(self.raft.read_index());
+        let left = deadline.since(self.clock.monotonic());
+        let here = match tokio::time::timeout(left, &mut here).await {
+            Ok(said) => said,
+            Err(_) if self.raft.has_majority() => here.await,
+            Err(_) => return Ok(Try::Again),
+        };
+        let leader = match here {
             Ok(version) => return Ok(Try::Done(version)),
             Err(ReadError::Stopped(reason)) => return Err(ForwardError::Stopped(reason)),
             Err(ReadError::NotLeader { leader }) => leader,

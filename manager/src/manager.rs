@@ -33,7 +33,7 @@ use crate::ca::serve::{Told, serve_join, serve_renew};
 use crate::control::leader::Control;
 use crate::dispatch::Sessions;
 use crate::forward::{Forward, ForwardError};
-use crate::raft::{RaftHandle, RaftSettings, RaftStartError, ResealError, SnapshotPolicy, Timing};
+use crate::raft::{Lead, RaftHandle, RaftSettings, RaftStartError, ResealError, SnapshotPolicy, Timing};
 use crate::store::{Change, FeedError, Store, Tables, Write};
 
 pub struct Settings {
@@ -385,8 +385,27 @@ impl Edge for Manager {
         })
     }
 
+    fn leading(&self) -> Option<(Tables, Lead)> {
+        let lead = self.forward.raft.lead()?;
+        Some((self.forward.store.snapshot(), lead))
+    }
+
     fn propose(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Version, ControlError>> {
         Box::pin(async { self.forward.propose(changes).await.map_err(to_control) })
+    }
+
+    fn propose_in(
+        &self,
+        lead: Lead,
+        changes: Vec<Change>,
+    ) -> BoxFuture<'_, Result<Option<Version>, ControlError>> {
+        Box::pin(async move {
+            match self.forward.propose_in(Some(lead), changes).await {
+                Ok(version) => Ok(Some(version)),
+                Err(ForwardError::LeadEnded) => Ok(None),
+                Err(error) => Err(to_control(error)),
+            }
+        })
     }
 
     fn raft_status(&self) -> api_system::RaftStatus {
@@ -463,7 +482,7 @@ fn snapshot_policy(spec: &ClusterSpec) -> SnapshotPolicy {
 
 fn to_control(error: ForwardError) -> ControlError {
     match error {
-        ForwardError::NoLeader => ControlError::NoLeader,
+        ForwardError::NoLeader | ForwardError::LeadEnded => ControlError::NoLeader,
         ForwardError::Uncertain => ControlError::Unknown { reason: error.to_string() },
         ForwardError::Rejected(rejection) => ControlError::Rejected(rejection),
         ForwardError::TooLarge { .. } => ControlError::Failed { action: "write", source: Box::new(error) },

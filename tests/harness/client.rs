@@ -16,6 +16,7 @@ use hyper::{HeaderMap, Method, Request};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 
 /// Above what the API promises for any request.
@@ -178,9 +179,13 @@ impl Client {
     }
 }
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-async fn exchange(stream: UnixStream, method: Method, path: &str, body: Bytes) -> Result<Answer, Failure> {
+/// One request on a connection that somebody has made, which it ends.
+pub async fn exchange<S>(stream: S, method: Method, path: &str, body: Bytes) -> Result<Answer, Failure>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::builder()
         .method(method)

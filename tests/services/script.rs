@@ -69,6 +69,7 @@ fn command(world: &mut World, line: &str) -> Result<Option<Vec<String>>> {
             world.edit_node(name()?, |node| node.status.state = NodeState::Down);
             world.crash_node(name()?);
         }
+        "away" => world.edit_node(name()?, |node| node.status.state = NodeState::Disconnected),
         "up" => world.edit_node(name()?, |node| node.status.state = NodeState::Ready),
         "leave" => world.remove_node(name()?),
         "kill" => kill(world, name()?)?,

@@ -11,6 +11,7 @@ pub mod events;
 pub mod gossip;
 pub mod info;
 pub mod init;
+pub mod inspected;
 pub mod join;
 pub mod join_token;
 pub mod leave;

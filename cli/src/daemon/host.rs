@@ -14,6 +14,7 @@ use common::identity::{
 use common::limits::{JOIN_WAIT, LEAVE_WAIT, VERDICTS_MAX};
 use common::object::{NodeId, Role};
 use common::report::Report;
+use common::wire::session::Parting;
 use futures_util::future::BoxFuture;
 use manager::api::error::{ALREADY_MEMBER, CERTIFICATES_EXPIRED, JOIN_TIMEOUT, NOT_A_MEMBER, NOT_LOCKED};
 use manager::api::{ApiError, Control, Fault, Host, HostStatus, Init, Join, LocalState, Restore};
@@ -131,7 +132,7 @@ impl NodeHost {
     pub async fn stop(&self) {
         let _turn = self.shared.turn.lock().await;
         if let Phase::Running(running) = self.phase() {
-            running.stop().await;
+            running.stop(Parting::Stops).await;
         }
     }
 
@@ -203,7 +204,7 @@ impl NodeHost {
             running.remember(|file| file.founding = false)
         };
         if let Err(error) = founded.await {
-            running.stop().await;
+            running.stop(Parting::Leaves).await;
             return Err(error);
         }
         self.look_after(&running);
@@ -226,7 +227,7 @@ impl NodeHost {
         }
         let stored = match self.phase() {
             Phase::Running(running) => {
-                running.stop().await;
+                running.stop(Parting::Stops).await;
                 running.stored()
             }
             _ => self.stored_on_disk()?,
@@ -348,7 +349,7 @@ impl NodeHost {
         if let Phase::Running(running) = self.phase() {
             self.set_phase(Phase::Pending(None));
             running.agent.leave().await;
-            running.stop().await;
+            running.stop(Parting::Leaves).await;
         }
         let cleared = self.clear_disk();
         self.set_phase(match &cleared {

@@ -16,6 +16,7 @@ use common::object::node::ManagerRecord;
 use common::object::{Availability, Cluster, Node, NodeId, NodeState, Role};
 use common::random::{Random, SystemRandom};
 use common::time::Timestamp;
+use common::wire::session::Parting;
 use manager::api::{Control, Restore};
 use manager::raft::{self, Founder};
 use manager::store::{Change, Proposal, Tables, Write};
@@ -62,7 +63,7 @@ pub async fn restore(setup: &Setup, restore: Restore, addresses: Addresses) -> a
         manager.read().await.context("lead the restored cluster")
     };
     if let Err(error) = led.await {
-        running.stop().await;
+        running.stop(Parting::Leaves).await;
         return Err(error);
     }
     Ok(running)

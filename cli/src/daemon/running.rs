@@ -21,6 +21,7 @@ use common::transport::{
     Arrivals, Incoming, Peer, PeerIdentity, Stream, StreamKind, Transport, TransportError,
 };
 use common::wire::join::KnownManager;
+use common::wire::session::Parting;
 use manager::audit::Audit;
 use manager::manager::{Manager, Settings};
 use manager::raft;
@@ -70,7 +71,7 @@ pub struct Running {
     stored: Mutex<StoredIdentity>,
     file: Mutex<NodeFile>,
     manager: watch::Sender<Option<Manager>>,
-    goodbye: watch::Sender<bool>,
+    goodbye: watch::Sender<Option<Parting>>,
 }
 
 impl Running {
@@ -102,7 +103,7 @@ impl Running {
         let description = setup.describer.describe(&identity).await;
         let (about, about_reader) = watch::channel(About { description, addr: file.advertise.to_string() });
         let (session_state, session) = watch::channel(SessionState::default());
-        let (goodbye, goodbye_reader) = watch::channel(false);
+        let (goodbye, goodbye_reader) = watch::channel(None);
         let runtimes = runtimes::make(&setup, identity.node, &tasks)?;
         let agent = Agent::start(AgentSettings {
             node: identity.node,
@@ -308,12 +309,12 @@ impl Running {
     }
 
     /// Stops in order and with goodbyes; files stay.
-    pub async fn stop(&self) {
+    pub async fn stop(&self, parting: Parting) {
         self.supervisor.stop().await;
         if let Some(manager) = self.manager() {
             manager.hand_over().await;
         }
-        self.goodbye.send_replace(true);
+        self.goodbye.send_replace(Some(parting));
         let mut session = self.session.clone();
         let _ =
             tokio::time::timeout(GOODBYE_WAIT, session.wait_for(|session| session.leader.is_none())).await;

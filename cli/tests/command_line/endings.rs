@@ -40,7 +40,7 @@ fn errors_of_the_daemon_become_exit_codes() {
 fn usage_errors_ask_the_daemon_nothing() {
     let api = healthy().serve();
     #[rustfmt::skip]
-    let cases: [(&[&str], &str); 16] = [
+    let cases: [(&[&str], &str); 17] = [
         (&[],                                            "Usage: swarm [OPTIONS] <COMMAND>"),
         (&["frobnicate"],                                "unrecognized subcommand 'frobnicate'"),
         (&["node"],                                      "Usage: swarm node [OPTIONS] <COMMAND>"),
@@ -56,7 +56,8 @@ fn usage_errors_ask_the_daemon_nothing() {
         (&["join", "m:2377"],                            "--token <TOKEN>"),
         (&["join-token", "x"],                           "possible values: worker, manager"),
         (&["update"],                                    "Change the cluster's settings"),
-        (&["-H", "tcp://1.2.3.4:5", "info"],             "unix:///path/to/socket"),
+        (&["-H", "ssh://1.2.3.4:5", "info"],             "unix:///path/to/socket"),
+        (&["-H", "tcp://1.2.3.4:5", "--tlscacert", "/nowhere/ca.pem", "info"], "client-cert create"),
     ];
     for (arguments, expected) in cases {
         let ran = api.run(arguments);

@@ -198,11 +198,12 @@ pub fn load(path: &Path) -> Result<Option<Stored>, IdentityFileError> {
             version.trim().parse().map_err(|_| IdentityFileError::LockVersion { path: path.into() })?
         }
     };
-    let keys = open_data_keys(current, previous, &key, None).map_err(data_key)?;
+    // First what fits together, so that a foreign key is called that.
+    let whole = NodeIdentity::new(need(CERTIFICATE)?, key.clone(), need(ROOT)?).map_err(identity)?;
     Ok(Some(Stored::Open(StoredIdentity {
+        identity: whole,
         local_key: open_local_key(&need_wrapped(LOCAL_KEY)?, &key, None).map_err(data_key)?,
-        identity: NodeIdentity::new(need(CERTIFICATE)?, key, need(ROOT)?).map_err(identity)?,
-        data_keys: keys,
+        data_keys: open_data_keys(current, previous, &key, None).map_err(data_key)?,
         lock: Lock { key: None, version },
     })))
 }
@@ -213,13 +214,18 @@ impl LockedIdentity {
         let data_key = |source| IdentityFileError::DataKey { path: self.path.clone(), source };
         let identity = |source| IdentityFileError::Identity { path: self.path.clone(), source };
         let key = self.key.unlock(unlock_key).map_err(data_key)?;
-        let version = self.key.version();
+        // From here on the unlock key is the right one, and what does not open is damaged.
+        let damaged = |error| match error {
+            DataKeyError::WrongKey => data_key(DataKeyError::Format),
+            other => data_key(other),
+        };
+        let whole = NodeIdentity::new(&self.certificate_pem, key.clone(), &self.root_pem);
         let keys = open_data_keys(self.data_key.clone(), self.previous.clone(), &key, Some(unlock_key));
         Ok(StoredIdentity {
-            local_key: open_local_key(&self.local_key, &key, Some(unlock_key)).map_err(data_key)?,
-            data_keys: keys.map_err(data_key)?,
-            identity: NodeIdentity::new(&self.certificate_pem, key, &self.root_pem).map_err(identity)?,
-            lock: Lock { key: Some(unlock_key.clone()), version },
+            identity: whole.map_err(identity)?,
+            local_key: open_local_key(&self.local_key, &key, Some(unlock_key)).map_err(damaged)?,
+            data_keys: keys.map_err(damaged)?,
+            lock: Lock { key: Some(unlock_key.clone()), version: self.key.version() },
         })
     }
 }

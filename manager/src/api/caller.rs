@@ -150,3 +150,103 @@ pub(super) fn need(caller: &Caller, least: AccessRole, what: &str) -> Result<(),
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Change, Proposal, Store, Write};
+    use common::object::cluster::Authority;
+    use common::object::sensitive::Sensitive;
+    use common::object::{ClientRecord, Cluster, ClusterId, ClusterSpec};
+    use std::time::Duration;
+
+    const NOW: Timestamp = Timestamp(1_795_161_600_000_000_000);
+
+    fn tables() -> Tables {
+        let secret = || Sensitive::new(String::new());
+        let record = |name: &str, expires: u64, revoked: Option<Timestamp>| ClientRecord {
+            name: name.into(),
+            role: AccessRole::Operator,
+            issued: NOW,
+            expires: NOW.plus(Duration::from_secs(expires)),
+            revoked,
+        };
+        let cluster = Cluster {
+            id: ClusterId(1),
+            meta: Default::default(),
+            spec: ClusterSpec::default(),
+            authority: Authority {
+                certificate_pem: String::new(),
+                key_pem: secret(),
+                worker_token: secret(),
+                manager_token: secret(),
+            },
+            denied: Default::default(),
+            next_raft_id: 2,
+            address_pools: Vec::new(),
+            subnet_size: 24,
+            data_path_port: 0,
+            clients: [
+                (ClientSerial(1), record("alice", 100, None)),
+                (ClientSerial(2), record("alice", 100, Some(NOW))),
+                (ClientSerial(3), record("alice", 5, None)),
+            ]
+            .into(),
+        };
+        let store = Store::new();
+        let changes = vec![Change::Cluster(Write::Create(cluster))];
+        store.apply(1, &Proposal { id: 1, at: NOW, changes }).expect("an empty store");
+        store.snapshot()
+    }
+
+    fn client(serial: u128, name: &str, role: AccessRole) -> Caller {
+        Caller {
+            from: String::new(),
+            who: Who::Client { serial: ClientSerial(serial), name: name.into(), role },
+        }
+    }
+
+    #[test]
+    fn who_is_not_on_record_as_it_says_is_refused() {
+        let (tables, now) = (tables(), NOW.plus(Duration::from_secs(10)));
+        use AccessRole::{Admin, Operator};
+        #[rustfmt::skip]
+        let cases = [
+            (client(1, "alice", Operator), ""),
+            (client(1, "alice", Admin),    "is not on this cluster's record"), // the record's role counts
+            (client(1, "bob", Operator),   "is not on this cluster's record"),
+            (client(9, "alice", Operator), "is not on this cluster's record"),
+            (client(2, "alice", Operator), "was revoked at"),
+            (client(3, "alice", Operator), "has expired"),
+            (Caller { from: String::new(), who: Who::Other { name: "node x".into() } }, "is not a client certificate"),
+            (Caller { from: String::new(), who: Who::User { uid: None, gid: None, pid: None } }, ""),
+        ];
+        for (caller, expected) in cases {
+            match caller.check(Some(&tables), now) {
+                Ok(()) => assert_eq!(expected, "", "{caller:?}"),
+                Err(error) => {
+                    assert!(!expected.is_empty() && error.message.contains(expected), "{caller:?}: {error}");
+                    assert_eq!(error.status, StatusCode::FORBIDDEN);
+                }
+            }
+        }
+        let nowhere = client(1, "alice", Operator).check(None, now).expect_err("no manager");
+        assert_eq!(nowhere.status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[test]
+    fn a_role_that_is_not_enough_is_told_which_is() {
+        for (role, least, enough) in [
+            (AccessRole::Viewer, AccessRole::Viewer, true),
+            (AccessRole::Viewer, AccessRole::Operator, false),
+            (AccessRole::Operator, AccessRole::Admin, false),
+            (AccessRole::Admin, AccessRole::Operator, true),
+        ] {
+            let told = need(&client(1, "alice", role), least, "GET /x");
+            assert_eq!(told.is_ok(), enough);
+            assert!(
+                told.err().is_none_or(|error| error.message.contains(&format!("needs the role {least}")))
+            );
+        }
+    }
+}

@@ -1,4 +1,7 @@
 //! A change that a request asks for: read, judged, written; and again when something moved in between.
+//!
+//! On the leader the first judgement is on the tables as they are here, without asking a majority whether they are the
+//! newest: the write that follows proves it, and where it does not come to a write nothing is said before it was asked.
 
 use common::limits::API_CONFLICT_ATTEMPTS_MAX;
 
@@ -12,6 +15,16 @@ pub(super) async fn change<T>(
     control: &dyn Control,
     mut judge: impl FnMut(&Tables) -> Result<(Vec<Change>, T), ApiError>,
 ) -> Result<T, ApiError> {
+    if let Some((tables, lead)) = control.leading()
+        && let Ok((changes, said)) = judge(&tables)
+    {
+        match control.propose_in(lead, changes).await {
+            Ok(Some(_)) => return Ok(said),
+            // Something moved, or somebody else leads.
+            Ok(None) | Err(ControlError::Rejected(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
     let mut attempts = 1;
     loop {
         let (changes, said) = judge(&control.read().await?)?;

@@ -20,6 +20,7 @@ use futures_util::future::BoxFuture;
 
 use super::error::{ApiError, MANAGER_NOT_READY, NO_LEADER};
 use crate::audit::select::Selection;
+use crate::raft::Lead;
 use crate::store::{Change, Rejection, Store, Tables};
 
 /// This node, in a cluster or not.
@@ -62,6 +63,17 @@ pub trait Control: Send + Sync + 'static {
 
     /// The state as of now on the leader. Fails with `NoLeader` within `limits::LEADER_WAIT`.
     fn read(&self) -> BoxFuture<'_, Result<Tables, ControlError>>;
+
+    /// The state here, when this manager leads as far as it knows: without asking the others, so that only a write
+    /// in this lead proves it to have been the newest. Never waits.
+    fn leading(&self) -> Option<(Tables, Lead)>;
+
+    /// As `propose`, but only in this lead; none, and nothing written, when that has ended.
+    fn propose_in(
+        &self,
+        lead: Lead,
+        changes: Vec<Change>,
+    ) -> BoxFuture<'_, Result<Option<Version>, ControlError>>;
 
     /// Writes all of `changes` or none, through the leader. Fails with `NoLeader` within `limits::LEADER_WAIT` when
     /// nothing was sent. What it answers is also in `read` afterwards.

@@ -10,7 +10,8 @@ use common::gossip::{Event, Gossip, MemberState, News};
 use common::limits::{FULL_PASS_PERIOD, PROPOSAL_CHANGES_MAX, ROLES_LOOK_AGAIN};
 use common::object::{NodeId, Version};
 use common::report::Report;
-use common::time::Monotonic;
+use common::time::{Monotonic, Timestamp};
+use common::wire::session::Parting;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tracing::{debug, info};
@@ -38,11 +39,13 @@ pub struct Term {
     /// What nodes said of themselves and is not yet written.
     described: BTreeMap<NodeId, Described>,
     /// Said goodbye over its session, which is faster than gossip.
-    goodbyes: BTreeSet<NodeId>,
+    goodbyes: BTreeMap<NodeId, Parting>,
     waiting: Vec<String>,
     services: Services,
     /// Every change up to this version was taken note of.
     noted: Version,
+    /// The newest time in the tables that the last pass looked at.
+    newest: Timestamp,
 }
 
 impl Term {
@@ -52,6 +55,7 @@ impl Term {
         Self {
             services: Services::new(forward.clone(), sessions.clone(), &tables),
             noted: tables.version,
+            newest: tables.newest,
             wake: Wake::default(),
             forward,
             gossip,
@@ -61,7 +65,7 @@ impl Term {
             next_full_pass: leading_since,
             lost_since: BTreeMap::new(),
             described: BTreeMap::new(),
-            goodbyes: BTreeSet::new(),
+            goodbyes: BTreeMap::new(),
             waiting: Vec::new(),
         }
     }
@@ -82,9 +86,10 @@ impl Term {
                 self.described.insert(node, Described { description: *description, addr });
                 self.wake.node(node);
             }
-            SessionEvent::Goodbye(node) if node == self.forward.me => {} // who writes it down is still here
-            SessionEvent::Goodbye(node) => {
-                self.goodbyes.insert(node);
+            // Who would write it down is still here.
+            SessionEvent::Goodbye(node, _) if node == self.forward.me => {}
+            SessionEvent::Goodbye(node, parting) => {
+                self.goodbyes.insert(node, parting);
                 self.wake.node(node);
             }
             SessionEvent::Reports { from, number, reports } => self.services.reports(from, number, reports),
@@ -190,6 +195,7 @@ impl Term {
             self.roles(steps);
         }
         let tables = self.tables();
+        self.newest = tables.newest;
         failed |= self.services.pass(&tables).await;
         failed
     }
@@ -198,7 +204,7 @@ impl Term {
     pub fn next_in(&self) -> Option<Duration> {
         let now = self.forward.clock.monotonic();
         let wake = self.wake.next_at(now).map(|at| at.since(now));
-        wake.into_iter().chain(self.services.next_in()).min()
+        wake.into_iter().chain(self.services.next_in(self.newest)).min()
     }
 
     fn look_at_all(&mut self) {
@@ -264,20 +270,21 @@ impl Term {
     }
 
     fn hear(&self, node: NodeId) -> Heard {
-        let gossip = if node == self.forward.me {
-            liveness::Gossip::Alive
-        } else if self.goodbyes.contains(&node) {
-            liveness::Gossip::Left
-        } else {
-            match self.gossip.member(node).map(|member| member.state) {
+        let goodbye = self.goodbyes.get(&node).copied();
+        let gossip = match goodbye {
+            _ if node == self.forward.me => liveness::Gossip::Alive,
+            Some(Parting::Leaves) => liveness::Gossip::Left,
+            Some(Parting::Stops) => liveness::Gossip::Stopped,
+            None => match self.gossip.member(node).map(|member| member.state) {
                 None => liveness::Gossip::Silent,
                 Some(MemberState::Alive) => liveness::Gossip::Alive,
                 Some(MemberState::Suspect) => liveness::Gossip::Suspect,
                 Some(MemberState::Down) => liveness::Gossip::Dead,
-                Some(MemberState::Left) => liveness::Gossip::Left,
-            }
+                // Gossip does not say why.
+                Some(MemberState::Left) => liveness::Gossip::Stopped,
+            },
         };
-        let session = if self.goodbyes.contains(&node) { None } else { self.sessions.heard_at(node) };
+        let session = if goodbye.is_some() { None } else { self.sessions.heard_at(node) };
         Heard { session, gossip }
     }
 

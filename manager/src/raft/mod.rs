@@ -42,7 +42,7 @@ pub use force::{ForceError, Forced, force_new_cluster};
 pub use handle::{RaftHandle, RaftSettings, RaftStartError, ResealError};
 pub use membership::ChangeError;
 pub use network::Resolve;
-pub use propose::{ProposeError, ReadError};
+pub use propose::{Lead, ProposeError, ReadError};
 pub use restore::{Founder, fresh_raft_id, restore};
 pub use status::{Leadership, MemberStatus, RaftRole, RaftStatus};
 pub use timing::Timing;

@@ -23,6 +23,7 @@ use manager::api::error::WRONG_UNLOCK_KEY;
 use manager::api::{
     ApiError, Control, ControlError, Fault, Host, HostStatus, Init, Join, LocalState, LogsError, Restore,
 };
+use manager::raft::Lead;
 use manager::store::{Change, Proposal, Rejection, Store, Tables, Write};
 use tokio::sync::{Notify, mpsc};
 
@@ -38,6 +39,8 @@ pub struct FakeCluster {
     pub dead: Mutex<BTreeSet<NodeId>>,
     /// Writes to let somebody else win before one succeeds.
     pub conflicts: AtomicU64,
+    /// What this manager has, which leads no more and does not know it.
+    pub outdated: Mutex<Option<Tables>>,
     tokens: AtomicU64,
     log_calls: mpsc::UnboundedSender<LogCall>,
     /// What nodes were asked for; a node in `dead` is not reached.
@@ -61,6 +64,7 @@ impl FakeCluster {
             leader: Mutex::new(Some(NodeId(id_of(1)))),
             dead: Mutex::default(),
             conflicts: AtomicU64::new(0),
+            outdated: Mutex::default(),
             tokens: AtomicU64::new(0),
             log_calls,
             log_asked: tokio::sync::Mutex::new(log_asked),
@@ -112,6 +116,26 @@ impl Control for FakeCluster {
 
     fn read(&self) -> BoxFuture<'_, Result<Tables, ControlError>> {
         async { self.led().map(|()| self.store.snapshot()) }.boxed()
+    }
+
+    fn leading(&self) -> Option<(Tables, Lead)> {
+        let outdated = self.outdated.lock().unwrap().clone();
+        let lead = Lead { term: 3, raft_id: 1 };
+        self.led().is_ok().then(|| (outdated.unwrap_or_else(|| self.store.snapshot()), lead))
+    }
+
+    fn propose_in(
+        &self,
+        _: Lead,
+        changes: Vec<Change>,
+    ) -> BoxFuture<'_, Result<Option<Version>, ControlError>> {
+        async {
+            match self.outdated.lock().unwrap().is_some() {
+                true => Ok(None),
+                false => self.propose(changes).now_or_never().expect("it never waits").map(Some),
+            }
+        }
+        .boxed()
     }
 
     fn propose(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Version, ControlError>> {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::resolve;
 use crate::client::{Client, escape};
-use crate::exit::join_errors;
+use crate::command::inspected::Inspected;
 use crate::output::human::{as_go_prints, title};
 use crate::output::inspect::{self, Format};
 use crate::output::print;
@@ -36,35 +36,18 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, client: &Client) -> anyhow::Result<()> {
-    let mut bodies = Vec::new();
-    let mut errors = Vec::new();
-    for reference in &args.nodes {
-        let body = async {
-            let id = resolve(client, reference).await?;
-            Ok(client.get_bytes(&format!("/nodes/{}", escape(&id))).await?)
-        };
-        match body.await {
-            Ok(body) => bodies.push(body),
-            Err(error) => errors.push(error),
-        }
+    let ask = async |reference: &str| {
+        let id = resolve(client, reference).await?;
+        Ok(client.get_bytes(&format!("/nodes/{}", escape(&id))).await?)
+    };
+    let found = Inspected::ask(&args.nodes, ask).await;
+    if !args.pretty {
+        return found.show(args.format.as_ref(), fill);
     }
-    match &args.format {
-        None if args.pretty => {
-            let texts: Result<Vec<String>, serde_json::Error> =
-                bodies.iter().map(|body| serde_json::from_slice(body).map(|node| pretty(&node))).collect();
-            print(&texts?.concat())?;
-        }
-        None => print(&inspect::array(&bodies)?)?,
-        Some(Format::Json) => print(&inspect::compact_array(&bodies))?,
-        Some(format) => {
-            for body in bodies {
-                let mut node = serde_json::from_slice(&body)?;
-                fill(&mut node)?;
-                print(&inspect::show(format, &node)?)?;
-            }
-        }
-    }
-    join_errors(errors)
+    let texts: Result<Vec<String>, serde_json::Error> =
+        found.bodies.iter().map(|body| serde_json::from_slice(body).map(|node| pretty(&node))).collect();
+    print(&texts?.concat())?;
+    found.end()
 }
 
 fn fill(node: &mut Value) -> Result<(), serde_json::Error> {

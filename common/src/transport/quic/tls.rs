@@ -337,6 +337,15 @@ pub(super) mod tests {
 
     /// A member that shows `identity` but trusts whom `trusting` trusts.
     pub fn configs_trusting(identity: &NodeIdentity, trusting: &NodeIdentity) -> quinn::ClientConfig {
+        configs_showing(identity.chain().to_vec(), identity.key(), trusting)
+    }
+
+    /// Somebody who shows any certificate, and asks for a member's protocol.
+    pub fn configs_showing(
+        shown: Vec<CertificateDer<'static>>,
+        key: &crate::identity::NodeKey,
+        trusting: &NodeIdentity,
+    ) -> quinn::ClientConfig {
         let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(trusting.roots()), provider());
         let verifier = NodeVerifier { chain: chain.build().unwrap(), cluster: trusting.cluster };
         let mut tls = rustls::ClientConfig::builder_with_provider(provider())
@@ -344,7 +353,7 @@ pub(super) mod tests {
             .unwrap()
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_client_auth_cert(identity.chain().to_vec(), identity.key().to_tls())
+            .with_client_auth_cert(shown, key.to_tls())
             .unwrap();
         client(&mut tls, CONTROL, JOIN_CLIENT_IDLE).unwrap()
     }

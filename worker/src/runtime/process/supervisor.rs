@@ -2,7 +2,8 @@
 //! how it ended. It outlives the daemon, so that the task does.
 //!
 //! One thread, one loop, no runtime: it waits for its signals, for orders, for output and for the end of a grace
-//! period, and for nothing else. It says once, on its standard output, whether the program runs.
+//! period. Now and then it looks whether its folder is still there: without one nobody can reach it any more, and the
+//! task counts as gone, so it ends the task. It says once, on its standard output, whether the program runs.
 //!
 //! Not here: what the program needs before it begins (`program`), what the daemon makes of all this (the module).
 
@@ -13,7 +14,9 @@ use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
-use common::limits::{PROCESS_KILL_AGAIN, PROCESS_LOG_LINE_BYTES_MAX};
+use common::limits::{
+    PROCESS_FOLDER_LOOK, PROCESS_FOLDER_MISSED_MAX, PROCESS_KILL_AGAIN, PROCESS_LOG_LINE_BYTES_MAX,
+};
 use common::report::Report;
 use common::time::{Clock, Monotonic, SystemClock};
 use common::wire::logs::LogStream;
@@ -107,9 +110,12 @@ struct Supervisor {
     streams: Vec<(LogStream, OwnedFd)>,
     log: Option<LogWriter>,
     stop: Option<Stop>,
+    /// When to look for the folder next, and how often in a row it was not there.
+    next_look: Monotonic,
+    missed: u32,
     /// Held to its end: others see by them that there is a supervisor.
     _alive: File,
-    _lock: File,
+    lock: File,
 }
 
 /// The task was told to end.
@@ -146,8 +152,10 @@ impl Supervisor {
             streams,
             log,
             stop: None,
+            next_look: SystemClock.monotonic().plus(PROCESS_FOLDER_LOOK),
+            missed: 0,
             _alive: alive,
-            _lock: lock,
+            lock,
         };
         if let Err(error) = supervisor.write_down() {
             family::end_all(first, std::thread::sleep);
@@ -178,8 +186,9 @@ impl Supervisor {
                 // Somebody else took notice of its end, which only a fault of ours makes possible.
                 break Ending::Signal(Signal::SIGKILL);
             }
-            let pause = self.enforce_stop();
-            self.wait(pause);
+            let look = self.look_for_folder();
+            let pause = self.enforce_stop().map_or(look, |pause| pause.min(look));
+            self.wait(Some(pause));
         };
         let first = self.first;
         let all_ended = family::end_all(first, |pause| self.wait(Some(pause)));
@@ -224,6 +233,26 @@ impl Supervisor {
         reasons.join("; ")
     }
 
+    /// Gives up the task of a folder that was deleted under it, or that another one lies in the place of. Not at the
+    /// first look: somebody may be moving things. Gives the time until the next one.
+    fn look_for_folder(&mut self) -> Duration {
+        let now = SystemClock.monotonic();
+        if now >= self.next_look {
+            self.next_look = now.plus(PROCESS_FOLDER_LOOK);
+            self.missed = if self.folder.holds(&self.lock) { 0 } else { self.missed + 1 };
+            if self.missed >= PROCESS_FOLDER_MISSED_MAX && self.stop.is_none() {
+                self.stop_as_agreed();
+            }
+        }
+        self.next_look.since(now)
+    }
+
+    /// With the signal and the grace period that the task was given.
+    fn stop_as_agreed(&mut self) {
+        let signal = Signal::try_from(self.launch.stop_signal).unwrap_or(Signal::SIGTERM);
+        self.begin_stop(signal, self.launch.stop_grace);
+    }
+
     /// Kills what has not ended in its grace period. Gives the time until something is to be done.
     fn enforce_stop(&mut self) -> Option<Duration> {
         let stop = self.stop.as_mut()?;
@@ -249,8 +278,7 @@ impl Supervisor {
         let ready: Vec<bool> = polled.iter().map(|one| one.any().unwrap_or(true)).collect();
         if ready[0] && family::asked_to_end(&self.signals) {
             // Whoever ends us means the task.
-            let signal = Signal::try_from(self.launch.stop_signal).unwrap_or(Signal::SIGTERM);
-            self.begin_stop(signal, self.launch.stop_grace);
+            self.stop_as_agreed();
         }
         if ready[1] {
             self.take_orders();

@@ -42,8 +42,11 @@ async fn a_node_of_another_cluster_is_refused_with_the_reason() {
 
 /// A caller that does not check whom it calls, so that the other end has to.
 async fn call_unchecked(identity: &NodeIdentity, lenient: &NodeIdentity, to: Peer) -> Lost {
+    call_with(tls::tests::configs_trusting(identity, lenient), to).await
+}
+
+async fn call_with(configs: quinn::ClientConfig, to: Peer) -> Lost {
     let mut endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    let configs = tls::tests::configs_trusting(identity, lenient);
     endpoint.set_default_client_config(configs);
     let connection = match endpoint.connect(to.addr, &tls::server_name(to.node)).unwrap().await {
         Ok(connection) => connection,
@@ -169,4 +172,35 @@ async fn a_new_role_shows_on_new_connections_at_once() {
     assert_eq!((last.0, last.1.unwrap().role), (StreamKind::Raft, Role::Manager));
     a.stop().await;
     b.stop().await;
+}
+
+#[tokio::test]
+async fn a_certificate_of_the_api_opens_nothing_between_nodes() {
+    use crate::identity::ApiServerNames;
+    use crate::identity::certificate::certificates_from_pem;
+    use crate::object::{AccessRole, ClientRecord, ClientSerial};
+
+    let root = authority();
+    let ours_identity = identity(&root, 10, Role::Manager);
+    let ours = Node::start(ours_identity.clone());
+    let now = SystemClock.now();
+    let key = NodeKey::generate().unwrap();
+    let csr = key.signing_request().unwrap();
+    let client = |role| {
+        let record =
+            ClientRecord { name: "alice".into(), role, issued: now, expires: now.plus(DAY), revoked: None };
+        root.sign_client(&csr, CLUSTER, ClientSerial(1 << 126), &record).unwrap()
+    };
+    for pem in AccessRole::ALL.map(client) {
+        let chain = certificates_from_pem(&pem).unwrap();
+        let lost = call_with(tls::tests::configs_showing(chain, &key, &ours_identity), ours.peer).await;
+        assert_eq!(lost, Lost::Refused("the certificate is of another cluster".into()));
+    }
+    // What managers show to clients is no certificate to come with at all.
+    let pem = root.sign_api_server(&csr, CLUSTER, &ApiServerNames::default(), DAY, now).unwrap();
+    let chain = certificates_from_pem(&pem).unwrap();
+    let lost = call_with(tls::tests::configs_showing(chain, &key, &ours_identity), ours.peer).await;
+    assert!(!matches!(&lost, Lost::Refused(reason) if reason.is_empty()), "{lost:?}");
+    assert!(ours.seen.lock().unwrap().streams.is_empty());
+    ours.stop().await;
 }
