@@ -142,6 +142,11 @@ async fn are_given_and_nowhere_else(runtime: Runtime, test: &str) {
     let (folder, gone) = (path(&cluster, task, ""), "the files go with the task");
     let is_gone = async || if folder.exists() { Err(folder.display().to_string()) } else { Ok(()) };
     wait_until(gone, SOON, is_gone).await.unwrap();
+    let forgotten = async || match in_memory(pid(1), &value) {
+        Ok(false) => Ok(()),
+        found => Err(format!("{found:?}")),
+    };
+    wait_until("the node's memory is free of it", SOON, forgotten).await.unwrap();
     nowhere_else(&cluster, &value).await;
 }
 

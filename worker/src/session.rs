@@ -7,14 +7,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::identity::{OpeningKey, SealError, SealKey};
 use common::limits::{
     FRAME_BYTES_MAX, REPORTS_PER_MESSAGE_MAX, REPORTS_WINDOW, RESYNC_PAUSE, SESSION_CONNECT_WAIT,
     SESSION_RETRY_MAX, SESSION_RETRY_MIN,
 };
+use common::object::sensitive::SensitiveBytes;
 use common::object::{NodeDescription, NodeId};
 use common::random::Random;
 use common::report::Report;
 use common::transport::{Peer, Stream, StreamKind, TransportError};
+use common::wire::assignment::AssignmentUpdate;
 use common::wire::frame::{FrameError, expect_message, read_message, write_message};
 use common::wire::join::KnownManager;
 use common::wire::session::{ManagerMessage, Membership, NodeMessage, Parting};
@@ -123,6 +126,8 @@ impl Session {
     /// One session from connect to end.
     async fn hold(&mut self, target: Peer, pause: &mut Duration) -> End {
         let about = self.about.borrow_and_update().clone();
+        let key = OpeningKey::generate(&mut *self.random);
+        let seal = key.public();
         let mut stream = match tokio::time::timeout(
             SESSION_CONNECT_WAIT,
             (self.open)(target, StreamKind::Session),
@@ -135,7 +140,7 @@ impl Session {
             Ok(Err(error)) => return End::Lost(error.to_string()),
             Err(_) => return End::Lost("no connection in time".into()),
         };
-        let opening = tokio::time::timeout(SESSION_CONNECT_WAIT, register(&mut stream, about));
+        let opening = tokio::time::timeout(SESSION_CONNECT_WAIT, register(&mut stream, about, seal));
         let heartbeat_period = match opening.await {
             Ok(Ok(Ok(period))) => period,
             Ok(Ok(Err(end))) => return end,
@@ -160,7 +165,10 @@ impl Session {
                         return End::Redirected(to_peer(leader));
                     }
                     Ok(Some(ManagerMessage::Goodbye)) => return End::Goodbye,
-                    Ok(Some(ManagerMessage::Assignments(update))) => {
+                    Ok(Some(ManagerMessage::Assignments(mut update))) => {
+                        if let Err(error) = open_all(&mut update, &key) {
+                            return End::Lost(error.to_string());
+                        }
                         if let Err(gap) = agent.update(update) {
                             warn!(manager = ?target, %gap, "assignments do not fit: asking for all of them");
                             lost.send_replace(true);
@@ -190,7 +198,7 @@ impl Session {
                 };
                 let message = tokio::select! {
                     _ = beat.tick() => NodeMessage::Heartbeat,
-                    Ok(()) = self.about.changed() => describe(self.about.borrow_and_update().clone()),
+                    Ok(()) = self.about.changed() => describe(self.about.borrow_and_update().clone(), seal),
                     Some(parting) = wait_for_goodbye(&mut self.goodbye) => NodeMessage::Goodbye(parting),
                     () = reports => match agent.take_reports() {
                         Some((number, reports)) => {
@@ -236,13 +244,25 @@ async fn wait_for_goodbye(goodbye: &mut watch::Receiver<Option<Parting>>) -> Opt
     goodbye.wait_for(Option::is_some).await.ok().and_then(|goodbye| *goodbye)
 }
 
-fn describe(about: About) -> NodeMessage {
-    NodeMessage::Describe { description: Box::new(about.description), addr: about.addr }
+fn describe(about: About, seal: SealKey) -> NodeMessage {
+    NodeMessage::Describe { description: Box::new(about.description), addr: about.addr, seal }
+}
+
+/// Values come sealed, so that no buffer on the way keeps one in the open.
+fn open_all(update: &mut AssignmentUpdate, key: &OpeningKey) -> Result<(), SealError> {
+    for payload in &mut update.payloads {
+        payload.data = SensitiveBytes::new(key.open(payload.data.reveal())?);
+    }
+    Ok(())
 }
 
 /// Says who we are, and hears how often to say that we are still here.
-async fn register(stream: &mut Stream, about: About) -> Result<Result<Duration, End>, FrameError> {
-    write_message(&mut stream.send, &describe(about)).await?;
+async fn register(
+    stream: &mut Stream,
+    about: About,
+    seal: SealKey,
+) -> Result<Result<Duration, End>, FrameError> {
+    write_message(&mut stream.send, &describe(about, seal)).await?;
     Ok(match expect_message(&mut stream.recv, FRAME_BYTES_MAX).await? {
         ManagerMessage::Welcome { heartbeat_period } => Ok(heartbeat_period.max(Duration::from_millis(10))),
         ManagerMessage::NotLeader { leader } => Err(End::Redirected(to_peer(leader))),

@@ -76,13 +76,14 @@ pub fn seeds() -> Vec<Vec<u8>> {
         managers: vec![known.clone()],
         liveness: LivenessPreset::default(),
     };
+    let seal = common::identity::OpeningKey::generate(&mut common::random::SystemRandom).public();
     vec![
         seed(0, &JoinRequest::RootCertificate),
         seed(0, &JoinRequest::Certificate(request)),
         seed(1, &JoinResponse::Certificate(issued)),
         seed(1, &JoinResponse::Refused { reason: "no".into() }),
         seed(2, &RenewRequest { csr: vec![1, 2, 3] }),
-        seed(3, &NodeMessage::Describe { description, addr: "10.0.0.1:2377".into() }),
+        seed(3, &NodeMessage::Describe { description, addr: "10.0.0.1:2377".into(), seal }),
         seed(3, &NodeMessage::Heartbeat),
         seed(4, &ManagerMessage::Welcome { heartbeat_period: Duration::from_millis(500) }),
         seed(4, &ManagerMessage::NotLeader { leader: Some(known) }),

@@ -3,7 +3,8 @@
 //! A node makes its own key and sends only a signing request; `authority` signs it; `NodeIdentity` is the checked
 //! result, kept in one file (`file`). `client` is for people and programs that use the API from afar. `token` is the
 //! invitation, `data_key` what the raft log is encrypted with; `unlock_key` is what people hold where managers lock,
-//! `locked_key` the private key sealed with it. `local_key` seals what a node remembers for itself.
+//! `locked_key` the private key sealed with it. `local_key` seals what a node remembers for itself,
+//! `sealed` what is on its way to it.
 //!
 //! Not here: TLS itself (`transport::quic::tls`), and who decides to sign (the manager's `ca`).
 
@@ -15,6 +16,7 @@ pub mod file;
 pub mod key;
 pub mod local_key;
 pub mod locked_key;
+pub mod sealed;
 pub mod token;
 pub mod unlock_key;
 
@@ -27,6 +29,7 @@ pub use key::{KeyError, NodeKey};
 pub use local_key::LocalSealer;
 pub(crate) use node::root_store;
 pub use node::{IdentityError, NodeIdentity};
+pub use sealed::{OpeningKey, SealError, SealKey};
 pub use token::{InvalidToken, JoinToken};
 pub use unlock_key::{InvalidUnlockKey, UnlockKey};
 

@@ -52,6 +52,7 @@ pub struct AssignedPayload {
     pub kind: PayloadKind,
     /// Filled in for each task before it is given to it.
     pub templated: bool,
+    /// Sealed in a session's messages (`identity::sealed`), and as it is before and after.
     pub data: SensitiveBytes,
 }
 

@@ -6,12 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use super::assignment::{AssignmentUpdate, TaskReport};
 use super::join::KnownManager;
+use crate::identity::SealKey;
 use crate::object::{LivenessPreset, NodeDescription, Role};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum NodeMessage {
     /// First message; also sent again when the description changes.
-    Describe { description: Box<NodeDescription>, addr: String },
+    Describe {
+        description: Box<NodeDescription>,
+        addr: String,
+        /// What the values of secrets and configs are sealed with in this session.
+        seal: SealKey,
+    },
     /// "I am here." The answer, if any, comes on its own.
     Heartbeat,
     /// This node ends on purpose. It is not a failure.

@@ -148,8 +148,11 @@ fn many_tasks_come_in_parts() {
     assert_eq!(listener.tasks.len(), count);
 }
 
+/// Payloads by their numbers and versions.
+type Versions = Vec<(u128, u64)>;
+
 /// What was told of payloads: those added, those taken back.
-fn payloads(updates: &[AssignmentUpdate]) -> (Vec<(u128, u64)>, Vec<(u128, u64)>) {
+fn payloads(updates: &[AssignmentUpdate]) -> (Versions, Versions) {
     let added = updates.iter().flat_map(|update| &update.payloads).map(|one| (one.id.0, one.version));
     let removed =
         updates.iter().flat_map(|update| &update.payloads_removed).map(|(id, version)| (id.0, *version));

@@ -9,11 +9,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use common::identity::{SealError, SealKey};
 use common::limits::{FRAME_BYTES_MAX, SESSION_EVENTS_MAX, SESSION_HELLO_WAIT, SESSION_SEND_WAIT};
+use common::object::sensitive::SensitiveBytes;
 use common::object::{Node, NodeDescription, NodeId};
+use common::random::SystemRandom;
 use common::time::{Clock, Monotonic};
 use common::transport::Stream;
-use common::wire::assignment::TaskReport;
+use common::wire::assignment::{AssignmentUpdate, TaskReport};
 use common::wire::frame::{FrameError, expect_message, read_message, write_message};
 use common::wire::join::KnownManager;
 use common::wire::session::{ManagerMessage, Membership, NodeMessage, Parting};
@@ -176,7 +179,7 @@ impl Sessions {
         let hello =
             tokio::time::timeout(SESSION_HELLO_WAIT, expect_message(&mut stream.recv, FRAME_BYTES_MAX));
         let hello: NodeMessage = hello.await.map_err(|_| FrameError::Ended)??;
-        let NodeMessage::Describe { description, addr } = hello else { return Err(FrameError::Ended) };
+        let NodeMessage::Describe { description, addr, seal } = hello else { return Err(FrameError::Ended) };
         let Some(told) = membership(&self.store.snapshot(), node) else {
             info!(node.id = %node, "session refused: the node was removed");
             return send(stream, &ManagerMessage::Removed).await;
@@ -188,7 +191,7 @@ impl Sessions {
         // Reading a frame is not safe to cancel, so it runs beside the rest and not inside a select.
         let Stream { send: writer, recv: reader } = stream;
         let reading = self.read(from, reader, calls);
-        let writing = self.write(node, writer, calls, told);
+        let writing = self.write((node, seal), writer, calls, told);
         let (ended, said_goodbye) = tokio::select! {
             result = reading => (result, true),
             result = writing => (result, false),
@@ -213,7 +216,7 @@ impl Sessions {
             }
             match message {
                 NodeMessage::Heartbeat => {}
-                NodeMessage::Describe { description, addr } => {
+                NodeMessage::Describe { description, addr, seal: _ } => {
                     self.tell(SessionEvent::Described { node, description, addr }).await;
                 }
                 NodeMessage::Reports { number, reports } => {
@@ -235,7 +238,7 @@ impl Sessions {
     /// Tells the node what has changed for it, from its place in the cluster to its tasks, as often as it is nudged.
     async fn write(
         &self,
-        node: NodeId,
+        (node, seal): (NodeId, SealKey),
         writer: &mut (impl tokio::io::AsyncWrite + Unpin),
         calls: &Calls,
         mut place: Membership,
@@ -257,7 +260,8 @@ impl Sessions {
             } else {
                 told.update(&tables, node)
             };
-            for update in updates {
+            for mut update in updates {
+                seal_all(&mut update, seal).map_err(|_| FrameError::Ended)?;
                 send_to(writer, &ManagerMessage::Assignments(update)).await?;
             }
             let written = calls.reported.load(Ordering::Relaxed);
@@ -302,6 +306,14 @@ impl Sessions {
         // Without a listener this manager is stopping, and nobody wants to know.
         let _ = self.events.send(event).await;
     }
+}
+
+/// So that values are in the open where they are held on purpose, and in no buffer on the way.
+fn seal_all(update: &mut AssignmentUpdate, seal: SealKey) -> Result<(), SealError> {
+    for payload in &mut update.payloads {
+        payload.data = SensitiveBytes::new(seal.seal(payload.data.reveal(), &mut SystemRandom)?);
+    }
+    Ok(())
 }
 
 async fn send(stream: &mut Stream, message: &ManagerMessage) -> Result<(), FrameError> {

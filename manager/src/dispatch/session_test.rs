@@ -27,7 +27,8 @@ fn mine() -> Lead {
 }
 
 fn hello() -> NodeMessage {
-    NodeMessage::Describe { description: Box::default(), addr: "10.0.0.1:2377".into() }
+    let seal = common::identity::OpeningKey::generate(&mut SystemRandom).public();
+    NodeMessage::Describe { description: Box::default(), addr: "10.0.0.1:2377".into(), seal }
 }
 
 async fn hear(stream: &mut Stream) -> ManagerMessage {
@@ -132,4 +133,97 @@ async fn strangers_and_silent_callers_get_nowhere() {
     let (near, far) = duplex();
     sessions.serve(NodeId(1), far).await;
     drop(near);
+}
+
+/// What comes over a stream within a moment: raw, and as updates.
+async fn raw(stream: &mut Stream) -> (Vec<u8>, Vec<AssignmentUpdate>) {
+    let (mut bytes, mut updates) = (Vec::new(), Vec::new());
+    loop {
+        let reading = common::wire::frame::read_frame(&mut stream.recv, FRAME_BYTES_MAX);
+        let Ok(frame) = tokio::time::timeout(Duration::from_millis(200), reading).await else {
+            return (bytes, updates);
+        };
+        let frame = frame.unwrap().expect("the session stands");
+        if let ManagerMessage::Assignments(update) = common::wire::codec::decode(&frame).unwrap() {
+            updates.push(update);
+        }
+        bytes.extend(frame);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_goes_to_those_that_use_it_sealed_and_to_nobody_else() {
+    use common::identity::OpeningKey;
+    use common::object::container::FileReference;
+    use common::object::payload::{PayloadSpec, PayloadVersion};
+    use common::object::{
+        Payload, PayloadId, PayloadKind, Service, ServiceId, ServiceSpec, Slot, Task, TaskId, TaskState,
+    };
+    let [user, other] = [NodeId(1), NodeId(2)];
+    let store = store_with(user);
+    let value = |text: &str| SensitiveBytes::new(text.into());
+    let spec = PayloadSpec { name: "key".into(), ..PayloadSpec::default() };
+    let mut payload =
+        Payload::new(PayloadId(1), PayloadKind::Secret, spec, value("hunter2"), Default::default());
+    let mut spec = ServiceSpec { name: "web".into(), ..ServiceSpec::default() };
+    spec.task.container.secrets = vec![FileReference {
+        id: payload.id.to_string(),
+        target: Some("key".into()),
+        version: 1,
+        refresh: Some(String::new()),
+        ..FileReference::default()
+    }];
+    let service = Service::new(ServiceId(1), spec, Default::default());
+    let mut task =
+        Task::new(TaskId(1), service.id, Slot::Number(1), service.current.number, TaskState::Running);
+    task.node = Some(user);
+    task.status.state = TaskState::Assigned;
+    let changes = vec![
+        Change::Node(Write::Create(Node::new(other, Role::Worker, Availability::Active))),
+        Change::Payload(Write::Create(payload.clone())),
+        Change::Service(Write::Create(service)),
+        Change::Task(Write::Create(task)),
+    ];
+    store.apply(2, &Proposal { id: 2, at: Default::default(), changes }).unwrap();
+    payload.meta = store.snapshot().payloads.get(payload.id).unwrap().meta.clone();
+
+    let (sessions, mut events) = Sessions::new(store.clone(), Arc::new(SystemClock));
+    sessions.set_lead(mine());
+    let (mut of_user, far_user) = duplex();
+    let (mut of_other, far_other) = duplex();
+    let key = OpeningKey::generate(&mut SystemRandom);
+    let script = async {
+        for stream in [&mut of_user, &mut of_other] {
+            let (description, addr) = (Box::default(), "10.0.0.1:2377".into());
+            let hello = NodeMessage::Describe { description, addr, seal: key.public() };
+            write_message(&mut stream.send, &hello).await.unwrap();
+        }
+        for (number, text) in [(1, "hunter2"), (2, "swordfish")] {
+            if number == 2 {
+                payload.versions.push(PayloadVersion {
+                    number,
+                    created_at: Default::default(),
+                    data: value(text),
+                });
+                let changes = vec![Change::Payload(Write::update(payload.clone()))];
+                store.apply(3, &Proposal { id: 3, at: Default::default(), changes }).unwrap();
+            }
+            let (bytes, updates) = raw(&mut of_user).await;
+            let sent: Vec<_> = updates.iter().flat_map(|update| &update.payloads).collect();
+            assert_eq!(sent.len(), 1);
+            assert_eq!(key.open(sent[0].data.reveal()).unwrap(), text.as_bytes());
+            assert!(!bytes.windows(text.len()).any(|part| part == text.as_bytes()), "in the open");
+            let (_, updates) = raw(&mut of_other).await;
+            assert!(updates.iter().all(|update| update.payloads.is_empty()), "it has no use for it");
+        }
+    };
+    // Wakes the sessions, and ends with nothing: the script does.
+    let follow = crate::dispatch::follow::follow(store.clone(), sessions.clone());
+    let listen = async { while events.recv().await.is_some() {} };
+    tokio::select! {
+        () = script => {}
+        _ = async { tokio::join!(sessions.serve(user, far_user), sessions.serve(other, far_other), follow, listen) } => {
+            panic!("the sessions ended")
+        }
+    }
 }

@@ -101,7 +101,8 @@ async fn run(managers: u64, agents: u64, time: Duration) -> anyhow::Result<f64> 
 
 /// What a node says: who it is, and again and again something new of each of its tasks.
 async fn agent(number: u64, mut stream: Stream, written: &AtomicU64) -> anyhow::Result<()> {
-    let hello = NodeMessage::Describe { description: Box::default(), addr: "127.0.0.1:2377".into() };
+    let seal = common::identity::OpeningKey::generate(&mut common::random::SystemRandom).public();
+    let hello = NodeMessage::Describe { description: Box::default(), addr: "127.0.0.1:2377".into(), seal };
     write_message(&mut stream.send, &hello).await?;
     let mut said = 0;
     loop {
