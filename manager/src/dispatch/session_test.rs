@@ -138,8 +138,10 @@ async fn strangers_and_silent_callers_get_nowhere() {
 /// What comes over a stream within a moment: raw, and as updates.
 async fn raw(stream: &mut Stream) -> (Vec<u8>, Vec<AssignmentUpdate>) {
     let (mut bytes, mut updates) = (Vec::new(), Vec::new());
-    let read = |stream| common::wire::frame::read_frame(stream, FRAME_BYTES_MAX);
-    while let Ok(frame) = tokio::time::timeout(Duration::from_millis(200), read(&mut stream.recv)).await {
+    let moment = Duration::from_millis(200);
+    while let Ok(frame) =
+        tokio::time::timeout(moment, common::wire::frame::read_frame(&mut stream.recv, FRAME_BYTES_MAX)).await
+    {
         let frame = frame.unwrap().expect("the session stands");
         if let ManagerMessage::Assignments(update) = common::wire::codec::decode(&frame).unwrap() {
             updates.push(update);
