@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::engine_api::access::{AuditAnswer, AuditRecord, ClientCert, ClientCertIssued, ClientCertRequest};
 use common::identity::client::request_to_pem;
-use common::identity::{NodeIdentity, NodeKey, RootAuthority, file as identity_file};
+use common::identity::{NodeIdentity, NodeKey, RootAuthority};
 use common::object::{AccessRole, ClientRecord, ClientSerial, ClusterId};
 use common::shutdown::Tasks;
 use common::time::{Clock, SystemClock};
@@ -107,8 +107,7 @@ async fn ask(
 }
 
 fn identity_of(cluster: &Cluster, index: usize) -> NodeIdentity {
-    let path = cluster.nodes[index].state_folder().join("identity.pem");
-    identity_file::load(&path).unwrap().unwrap().identity
+    cluster.nodes[index].identity().unwrap()
 }
 
 async fn audit(cluster: &Cluster, index: usize, query: &str) -> AuditAnswer {

@@ -186,6 +186,7 @@ mod tests {
             address_pools: Vec::new(),
             subnet_size: 24,
             data_path_port: 0,
+            at_rest: Default::default(),
             clients: [
                 (ClientSerial(1), record("alice", 100, None)),
                 (ClientSerial(2), record("alice", 100, Some(NOW))),
