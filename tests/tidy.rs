@@ -37,7 +37,7 @@ const OWNERS: [(&str, &[&str]); 7] = [
     ("redb", &["manager/src/raft"]),
     ("foca", &["common/src/gossip"]),
     ("quinn", &["common/src/transport", "common/src/identity"]),
-    ("rustls", &["common/src/transport", "common/src/identity"]),
+    ("rustls", &["common/src/transport", "common/src/identity", "tests/certificates/"]),
     ("bincode", &["common/src/wire/codec.rs"]),
     ("bollard", &["worker/src/runtime/docker/", "manager/tests/", "tests/"]),
 ];

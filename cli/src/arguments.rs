@@ -7,7 +7,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::{
-    documents, events, gossip, info, init, join, join_token, leave, node, raft, service, task, update,
+    ca, documents, events, gossip, info, init, join, join_token, leave, node, raft, service, task, update,
     version,
 };
 use crate::paths::Host;
@@ -137,6 +137,7 @@ pub enum ClusterCommand {
     JoinToken(join_token::Args),
     Leave(leave::Args),
     Update(update::Args),
+    Ca(ca::Args),
 }
 
 /// Run this machine as a node

@@ -1,5 +1,6 @@
 //! What each command does: arguments to API calls to text. One file per noun or verb.
 
+pub mod ca;
 pub mod cluster_flags;
 pub mod documents;
 pub mod edit;

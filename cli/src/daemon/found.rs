@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use common::identity::{JoinToken, NodeIdentity, NodeKey, RootAuthority, file as identity_file};
 use common::object::cluster::Authority;
-use common::object::node::ManagerRecord;
+use common::object::node::{Issued, ManagerRecord};
 use common::object::{Cluster, ClusterId, Meta, Node, NodeId, Role};
 use common::random::{Random, SystemRandom};
 use common::time::Timestamp;
@@ -37,12 +37,12 @@ pub fn found(init: &Init, now: Timestamp) -> anyhow::Result<Founding> {
     let certificate =
         root.sign(&csr, node, cluster, Role::Manager, expiry, now).context("sign the first certificate")?;
     let identity = NodeIdentity::new(&certificate, key, root.certificate_pem())?;
-    let authority = Authority {
-        certificate_pem: root.certificate_pem().into(),
-        key_pem: root.key_pem(),
-        worker_token: JoinToken::generate(root.certificate_pem(), random).to_secret(),
-        manager_token: JoinToken::generate(root.certificate_pem(), random).to_secret(),
-    };
+    let authority = Authority::new(
+        root.certificate_pem().into(),
+        root.key_pem(),
+        JoinToken::generate(root.certificate_pem(), random).to_secret(),
+        JoinToken::generate(root.certificate_pem(), random).to_secret(),
+    );
     let cluster = Cluster {
         id: cluster,
         meta: Meta::default(),
@@ -54,7 +54,10 @@ pub fn found(init: &Init, now: Timestamp) -> anyhow::Result<Founding> {
         subnet_size: init.subnet_size,
         data_path_port: init.data_path_port,
     };
-    Ok(Founding { identity, cluster, node: Node::new(node, Role::Manager, init.availability) })
+    let mut node = Node::new(node, Role::Manager, init.availability);
+    node.status.issued =
+        Some(Issued { public_key: identity.key().public_key().to_vec(), until: identity.not_after });
+    Ok(Founding { identity, cluster, node })
 }
 
 /// Makes this manager the only one, with everything it holds. The other managers become workers on paper: when one

@@ -3,11 +3,12 @@
 //! `init`, `join` and `leave` take turns, and each leaves either a node that works or nothing at all.
 
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use anyhow::Context;
 use common::engine_api::system::GossipMember;
 use common::identity::{NodeIdentity, StoredIdentity, file as identity_file};
-use common::limits::{JOIN_WAIT, LEAVE_WAIT, VERDICTS_MAX};
+use common::limits::{JOIN_WAIT, LEAVE_WAIT, RECOVERY_GRACE, VERDICTS_MAX};
 use common::object::{NodeId, Role};
 use futures_util::future::BoxFuture;
 use manager::api::error::{ALREADY_MEMBER, CERTIFICATES_EXPIRED, JOIN_TIMEOUT, NOT_A_MEMBER};
@@ -31,9 +32,17 @@ pub struct NodeHost {
     shared: Arc<Shared>,
 }
 
+/// What only a disposable cluster may do.
+#[derive(Clone, Debug)]
+pub struct Lab {
+    /// Certificates that live for seconds, so that their end can be watched.
+    pub certificate_expiry: Option<Duration>,
+}
+
 struct Shared {
     setup: Setup,
-    lab: bool,
+    /// None in earnest.
+    lab: Option<Lab>,
     phase: RwLock<Phase>,
     /// Held by whoever changes the phase.
     turn: Arc<Mutex<()>>,
@@ -52,7 +61,7 @@ enum Phase {
 
 impl NodeHost {
     /// A node that has yet to look at its disk.
-    pub fn new(setup: Setup, lab: bool) -> Self {
+    pub fn new(setup: Setup, lab: Option<Lab>) -> Self {
         let (verdicts, mut verdict) = mpsc::channel(VERDICTS_MAX);
         let tasks = setup.tasks.clone();
         let phase = RwLock::new(Phase::Pending(None));
@@ -113,8 +122,12 @@ impl NodeHost {
         let stored = identity_file::load(&folder.identity_file())?
             .with_context(|| format!("{} is missing", folder.identity_file().display()))?;
         self.set_phase(Phase::Pending(Some(stored.identity.role)));
-        if stored.identity.is_expired(self.shared.setup.clock.now()) {
+        let (now, until) = (self.shared.setup.clock.now(), stored.identity.not_after);
+        if now > until.plus(RECOVERY_GRACE) {
             anyhow::bail!(CERTIFICATES_EXPIRED);
+        }
+        if stored.identity.is_expired(now) {
+            warn!(%until, "this node's certificate has ended: it asks for the next one with the key of this one");
         }
         let before = file.addresses();
         let now = address::choose_again(before, &address::machine_interfaces())?;
@@ -148,8 +161,11 @@ impl NodeHost {
         }
     }
 
-    async fn found(&self, addresses: Addresses, init: Init) -> anyhow::Result<Arc<Running>> {
+    async fn found(&self, addresses: Addresses, mut init: Init) -> anyhow::Result<Arc<Running>> {
         let setup = &self.shared.setup;
+        if let Some(expiry) = self.shared.lab.as_ref().and_then(|lab| lab.certificate_expiry) {
+            init.spec.node_certificate_expiry = expiry;
+        }
         let Founding { identity, cluster, node } = found::found(&init, setup.clock.now())?;
         let mut file = NodeFile::new(addresses, cluster.spec.liveness);
         file.founding = true;
@@ -415,7 +431,7 @@ impl Host for NodeHost {
 
     fn fault(&self, fault: Fault) -> Result<(), ApiError> {
         match self.phase() {
-            _ if !self.shared.lab => Err(ApiError::invalid("faults are played in a lab only")),
+            _ if self.shared.lab.is_none() => Err(ApiError::invalid("faults are played in a lab only")),
             Phase::Running(running) => {
                 running.transport.faults().cut_all(fault == Fault::Cut);
                 Ok(())

@@ -39,9 +39,10 @@ pub use args::Args;
 
 use self::args::{Engine, LogFormat};
 use self::describe::Describer;
-use self::host::NodeHost;
+use self::host::{Lab, NodeHost};
 use self::running::Setup;
 use self::state::Folder;
+use crate::parse::duration::Nanoseconds;
 
 /// Where Docker Engine is unless somebody says otherwise.
 const ENGINE_SOCKET: &str = "/var/run/docker.sock";
@@ -80,7 +81,12 @@ async fn daemon(args: Args) -> anyhow::Result<()> {
         generic: args::generic_stock(&args.generic_resources)?,
     };
     let setup = Setup { folder, describer, runtimes, clock: Arc::new(SystemClock), tasks: tasks.child() };
-    let host = NodeHost::new(setup, args.lab);
+    let lab = args.lab.then(|| Lab {
+        certificate_expiry: args
+            .lab_cert_expiry
+            .map(|Nanoseconds(expiry)| Duration::from_nanos(expiry.max(0).unsigned_abs())),
+    });
+    let host = NodeHost::new(setup, lab);
     let resume = host.resume();
     let api = tasks.child();
     api.spawn(serve(listener, Arc::new(host.clone()), EngineSettings { socket: engine }, api.child()));

@@ -104,7 +104,7 @@ fn only<'a>(mut values: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>) -> 
     }
 }
 
-fn timestamp(unix_seconds: i64) -> Timestamp {
+pub(super) fn timestamp(unix_seconds: i64) -> Timestamp {
     Timestamp(u64::try_from(unix_seconds).unwrap_or(0).saturating_mul(1_000_000_000))
 }
 

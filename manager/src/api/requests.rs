@@ -20,6 +20,13 @@ pub fn init(request: InitRequest) -> Result<Init, ApiError> {
     if request.auto_lock_managers {
         return Err(ConvertError::Unsupported { what: "locking managers (autolock)" }.into());
     }
+    let ca = &request.spec.ca_config;
+    if !ca.signing_ca_cert.is_empty() || !ca.signing_ca_key.is_empty() {
+        return Err(ConvertError::Unsupported {
+            what: "beginning with a given CA certificate (rotate to it)",
+        }
+        .into());
+    }
     let spec = cluster_spec_from_api(request.spec, ClusterSpec::default())?;
     let data_path_port = if request.data_path_port == 0 { DATA_PATH_PORT } else { request.data_path_port };
     if !(1024..=49151).contains(&data_path_port) {
