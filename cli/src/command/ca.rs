@@ -52,7 +52,7 @@ pub struct Args {
     #[arg(short, long)]
     pub detach: bool,
 
-    /// Wait without telling how far it is
+    /// Wait, and print nothing
     #[arg(short, long)]
     pub quiet: bool,
 }
@@ -66,6 +66,9 @@ pub async fn run(args: Args, client: &Client) -> anyhow::Result<()> {
             return Ok(());
         }
         wait(client, args.quiet).await?;
+        if args.quiet {
+            return Ok(());
+        }
     }
     let swarm: Swarm = client.get("/swarm").await?;
     let root = swarm.tls_info.trust_root.trim();
