@@ -212,10 +212,8 @@ async fn dockers_own_command_replaces_the_root() {
         .await
         .unwrap();
     assert!(refused.stderr.contains("certificate key mismatch"), "{refused:?}");
-    let rotated = docker
-        .ok(&["swarm", "ca", "--rotate", "-q", "--ca-cert", &certificate, "--ca-key", &key])
-        .await
-        .unwrap();
+    let rotated =
+        docker.ok(&["swarm", "ca", "--rotate", "--ca-cert", &certificate, "--ca-key", &key]).await.unwrap();
     assert!(rotated.ends_with(root.certificate_pem().trim()), "{rotated}");
     all_stand_on(&cluster, &[0, 1, 2], root.certificate_pem()).await;
     // Keys never come back.

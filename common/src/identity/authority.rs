@@ -141,7 +141,7 @@ impl RootAuthority {
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
         (params.not_before, params.not_after) = validity(now, valid_for);
-        Ok(self.signed(&params, &request.public_key)?.map_err(failed)?)
+        self.signed(&params, &request.public_key)?.map_err(failed)
     }
 
     /// The name and key of another root in a certificate of this one: who trusts this root then trusts that one.

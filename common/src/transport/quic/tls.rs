@@ -164,8 +164,8 @@ pub(super) fn peer_certificate(connection: &quinn::Connection) -> Result<NodeCer
     NodeCertificate::from_der(leaf).map_err(|_| Close::WrongCluster)
 }
 
-fn peer_chain(connection: &quinn::Connection) -> Option<Box<Vec<CertificateDer<'static>>>> {
-    connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()
+fn peer_chain(connection: &quinn::Connection) -> Option<Vec<CertificateDer<'static>>> {
+    connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok().map(|chain| *chain)
 }
 
 /// Lets a connection of a member do what members do; it began with the limits of a stranger.
