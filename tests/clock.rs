@@ -1,7 +1,7 @@
 //! Wall clocks that are wrong, jump, and run past the end of certificates.
 
 use common::engine_api::swarm::InitRequest;
-use common::identity::{NodeIdentity, file as identity_file};
+use common::identity::NodeIdentity;
 use harness::cluster::{Cluster, SOON, options};
 use harness::faketime::{WallClock, wall_clock};
 use harness::loads::{Load, LoadOptions};
@@ -35,8 +35,7 @@ fn said(cluster: &Cluster, words: &[&str]) -> usize {
 }
 
 fn identity_of(cluster: &Cluster, index: usize) -> NodeIdentity {
-    let path = cluster.nodes[index].state_folder().join("identity.pem");
-    identity_file::load(&path).unwrap().unwrap().identity
+    cluster.nodes[index].identity().unwrap()
 }
 
 #[tokio::test]

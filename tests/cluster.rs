@@ -95,6 +95,8 @@ async fn a_worker_that_leaves_is_down_and_can_be_removed_and_come_back_as_anothe
 
     cluster.client(1).leave(false).await.unwrap();
     cluster.node_state(1, "down", SOON).await.unwrap();
+    let gone = cluster.client(0).node(&old).await.unwrap().status;
+    assert_eq!(gone.message, "node left the swarm", "it is not waited for as after a stop");
     assert_eq!(cluster.client(1).info().await.unwrap().local_node_state, "inactive");
     cluster.client(0).delete(&format!("/nodes/{old}")).await.unwrap().ok().unwrap();
     assert_eq!(cluster.client(0).nodes().await.unwrap().len(), 1);

@@ -8,6 +8,7 @@
 mod invariants {
     pub mod nothing_is_lost;
     pub mod one_task_per_slot;
+    pub mod payloads_stay_close;
     pub mod reservations_are_kept;
     pub mod tasks_go_forward;
     pub mod update_keeps_enough;

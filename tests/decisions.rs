@@ -9,7 +9,9 @@ mod simulator;
 
 use std::collections::BTreeSet;
 
+use common::limits::STOPPED_NODE_WAIT;
 use common::object::{NodeState, Role};
+use common::wire::session::Parting;
 
 use decide::nodes::Cluster;
 use decide::roles::Roles;
@@ -128,13 +130,56 @@ fn a_new_leader_writes_nothing_that_is_so_already() {
     seeds(3, |seed| {
         let mut cluster = Cluster::ready(seed, 12);
         cluster.crash(10);
-        cluster.stop(11);
-        assert!(cluster.settle(seconds(5)).is_some());
+        cluster.stop(11, Parting::Stops);
+        cluster.stop(9, Parting::Leaves);
+        assert!(cluster.settle(seconds(15)).is_some());
         cluster.run(seconds(20));
         let version = cluster.store.snapshot().version;
         cluster.hand_over();
         cluster.run(seconds(70)); // with a full pass
         assert_eq!(cluster.store.snapshot().version, version, "{:?}", cluster.moves);
+    });
+}
+
+#[test]
+fn a_daemon_that_is_restarted_in_good_order_is_never_down() {
+    seeds(5, |seed| {
+        for count in [4, 20] {
+            for (away, leader_changes) in [(1, false), (8, false), (6, true)] {
+                let mut cluster = Cluster::ready(seed, count);
+                cluster.world.network.loss_percent = 1.0;
+                let node = count - 1;
+                cluster.stop(node, Parting::Stops);
+                cluster.run(seconds(1));
+                if leader_changes {
+                    cluster.hand_over();
+                }
+                cluster.run(seconds(away));
+                cluster.restart(node);
+                assert!(cluster.settle(seconds(5)).is_some(), "{count} nodes, away {away} s");
+                cluster.run(seconds(20));
+                let moves: Vec<_> = cluster.moves.drain(..).map(|moved| (moved.node, moved.to)).collect();
+                let there_and_back = [(node, NodeState::Disconnected), (node, NodeState::Ready)];
+                assert_eq!(moves, there_and_back, "{count} nodes, away {away} s");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_goodbye_is_down_at_once_when_the_node_leaves_and_after_a_moment_when_it_stops() {
+    seeds(5, |seed| {
+        for (parting, from, to) in
+            [(Parting::Leaves, ms(0), WORST), (Parting::Stops, STOPPED_NODE_WAIT, STOPPED_NODE_WAIT + WORST)]
+        {
+            let mut cluster = Cluster::ready(seed, 12);
+            let said = cluster.world.now;
+            cluster.stop(11, parting);
+            cluster.run(seconds(20));
+            let down = cluster.moves.iter().find(|moved| moved.to == NodeState::Down).expect("it is gone");
+            let took = down.at.since(said);
+            assert!(down.node == 11 && took >= from && took <= to, "{parting:?}: {took:?}");
+        }
     });
 }
 
@@ -215,7 +260,10 @@ fn fault(cluster: &mut Cluster, cuts: &mut Vec<(usize, usize)>) {
             let length = ms(500 + cluster.random_below(7_500) as u64);
             cluster.pause(node, length);
         }
-        2 if !spared && well(cluster, node) => cluster.stop(node),
+        2 if !spared && well(cluster, node) => {
+            let parting = if cluster.random_below(2) == 0 { Parting::Stops } else { Parting::Leaves };
+            cluster.stop(node, parting);
+        }
         3 => {
             if let Some(leader) = cluster.leader().filter(|leader| *leader != node && node >= MANAGERS) {
                 cluster.cut_link(leader, node);

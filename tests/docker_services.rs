@@ -3,6 +3,7 @@
 //! Each table is a session on one cluster of a manager and two workers that share this machine's engine. In lines,
 //! `$create` stands for what every service of a test has; `commands` says how the rest is read.
 
+use harness::cluster::SOON;
 use harness::commands::{Row, row, session, soon};
 
 async fn holds(test: &str, rows: impl IntoIterator<Item = Row>) {
@@ -345,6 +346,36 @@ async fn logs_are_shown_in_each_form() {
         ],
     )
     .await;
+}
+
+#[tokio::test]
+async fn logs_of_a_node_that_is_down_are_missed_aloud_and_the_others_shown() {
+    let Some((mut cluster, shell)) =
+        session("logs_of_a_node_that_is_down_are_missed_aloud_and_the_others_shown").await
+    else {
+        return;
+    };
+    shell
+        .table([
+            row(
+                "docker $create -q --name chat --mode global --restart-condition none $image sh -c \
+                 'echo hello; sleep 100000'",
+                0,
+                "*",
+            ),
+            soon("docker service logs --raw chat", 0, "hello\nhello\nhello"),
+        ])
+        .await;
+    cluster.nodes[2].kill();
+    cluster.node_state(2, "down", SOON).await.unwrap();
+    let warning = "hello\nhello\n*warning: incomplete log stream. some logs could not be retrieved for the \
+                   following reasons: node *";
+    shell
+        .table([
+            row("docker service logs --raw chat", 1, warning),
+            row("swarm service logs --raw chat", 1, warning),
+        ])
+        .await;
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use common::engine_api::swarm::InitRequest;
 use harness::cluster::{Cluster, SOON, options};
 use harness::node::NodeOptions;
 use harness::services::{Runtime, Spec, Task, summary};
@@ -226,10 +227,83 @@ async fn moves(runtime: Runtime, test: &str) {
         })
         .await
         .unwrap();
+    // Nobody can tell how they are: they were last seen running, and should not.
+    let tasks = client.tasks("web").await.unwrap();
+    let orphans: Vec<&Task> =
+        tasks.iter().filter(|task| task.node == lost && task.desired == "shutdown").collect();
+    let last_seen = orphans.iter().filter(|task| task.state == "running" && is_alive(task.pid)).count();
+    assert!(last_seen > 0, "{}", summary(&tasks));
     cluster.nodes[2].launch().await.unwrap();
     cluster.node_state(2, "ready", SOON).await.unwrap();
+    cluster
+        .tasks_until("what ran on the node that returned is ended", "web", SOON, |tasks| {
+            let ended = |orphan: &&Task| {
+                let seen = tasks.iter().find(|task| task.id == orphan.id);
+                seen.is_none_or(|task| task.state != "running") && !is_alive(orphan.pid)
+            };
+            orphans.iter().all(ended)
+        })
+        .await
+        .unwrap();
     cluster.running("web", 6, SOON).await.unwrap();
     client.remove_service("web").await.unwrap();
+}
+
+/// Everything runs on this machine.
+fn is_alive(pid: i64) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// Without a majority nothing changes and everything runs on, also into the cluster that the survivor makes.
+async fn majority_lost(runtime: Runtime, test: &str) {
+    if !runtime.is_here(test) {
+        return;
+    }
+    let mut cluster = Cluster::new(3, 1).await.unwrap();
+    let client = cluster.client(0);
+    client.create_service(&runtime.service("web", 4)).await.unwrap();
+    let before = cluster.running("web", 4, SOON).await.unwrap();
+    let survivors = [cluster.id(0).to_owned(), cluster.id(3).to_owned()];
+    (1..3).for_each(|index| cluster.nodes[index].kill());
+    cluster
+        .wait_until("the lost majority is said", SOON, async || {
+            match client.scale("web", 6).await.map_err(|error| format!("{error:#}")) {
+                Err(error) if error.contains("The swarm does not have a leader") => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await
+        .unwrap();
+    assert!(before.iter().all(|task| is_alive(task.pid)), "{}", summary(&before));
+
+    let addr = cluster.nodes[0].addr().to_string();
+    let request = InitRequest {
+        listen_addr: addr.clone(),
+        advertise_addr: addr,
+        force_new_cluster: true,
+        ..InitRequest::default()
+    };
+    client.init(&request).await.unwrap();
+    // What was asked for when the majority was being lost may have come through.
+    client.scale("web", 4).await.unwrap();
+    let after = cluster
+        .tasks_until("all run where there are nodes", "web", SOON, |tasks| {
+            tasks.iter().filter(|task| task.runs() && survivors.contains(&task.node)).count() == 4
+        })
+        .await
+        .unwrap();
+    let stayed = |task: &&Task| survivors.contains(&task.node);
+    for task in before.iter().filter(stayed) {
+        let now = after.iter().find(|now| now.id == task.id);
+        assert!(now.is_some_and(|now| now.runs() && now.pid == task.pid), "{task:?}\n{}", summary(&after));
+    }
+    client.remove_service("web").await.unwrap();
+}
+
+#[tokio::test]
+async fn processes_go_on_without_a_majority_and_in_what_the_survivor_makes() {
+    majority_lost(Runtime::Process, "processes_go_on_without_a_majority_and_in_what_the_survivor_makes")
+        .await;
 }
 
 #[tokio::test]
@@ -333,4 +407,54 @@ async fn processes_outlive_their_daemon_ten_times() {
 #[tokio::test]
 async fn containers_outlive_their_daemon_ten_times() {
     daemons_killed(Runtime::Docker, "containers_outlive_their_daemon_ten_times").await;
+}
+
+/// Every daemon is restarted in good order, as for an upgrade: no task is touched. One that stays away loses its tasks.
+async fn daemons_restarted(runtime: Runtime, test: &str) {
+    if !runtime.is_here(test) {
+        return;
+    }
+    let mut cluster = Cluster::with_options(1, three(runtime)).await.unwrap();
+    cluster.client(0).create_service(&runtime.service("web", 6)).await.unwrap();
+    let before = cluster.running("web", 6, SOON).await.unwrap();
+    for round in 0..3 {
+        let index = (round + 1) % 3;
+        let status = cluster.nodes[index].stop().await.unwrap();
+        assert!(status.success(), "{status}\n{}", cluster.nodes[index].log_tail());
+        if index != 0 {
+            // The goodbye has arrived, and is no reason to move anything.
+            cluster.node_state(index, "disconnected", SOON).await.unwrap();
+        }
+        cluster.nodes[index].launch().await.unwrap();
+        cluster.all_ready(SOON).await.unwrap();
+    }
+    let after = cluster.client(0).tasks("web").await.unwrap();
+    assert_eq!(named(&after), named(&before), "before: {before:?}\nafter: {after:?}");
+
+    let gone = cluster.id(2).to_owned();
+    cluster.nodes[2].stop().await.unwrap();
+    cluster
+        .tasks_until("the tasks of the node that stays away run elsewhere", "web", SOON, |tasks| {
+            tasks.iter().filter(|task| task.runs() && task.node != gone).count() == 6
+        })
+        .await
+        .unwrap();
+    let elsewhere: BTreeSet<String> =
+        before.iter().filter(|task| task.node != gone).map(|task| task.id.clone()).collect();
+    let moved = cluster.client(0).tasks("web").await.unwrap();
+    assert!(ids(&moved).is_superset(&elsewhere), "tasks of other nodes stay: {}", summary(&moved));
+    cluster.nodes[2].launch().await.unwrap();
+    cluster.node_state(2, "ready", SOON).await.unwrap();
+    cluster.running("web", 6, SOON).await.unwrap();
+    cluster.client(0).remove_service("web").await.unwrap();
+}
+
+#[tokio::test]
+async fn processes_stay_when_their_daemon_is_restarted() {
+    daemons_restarted(Runtime::Process, "processes_stay_when_their_daemon_is_restarted").await;
+}
+
+#[tokio::test]
+async fn containers_stay_when_their_daemon_is_restarted() {
+    daemons_restarted(Runtime::Docker, "containers_stay_when_their_daemon_is_restarted").await;
 }

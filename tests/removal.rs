@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::identity::{NodeIdentity, file as identity_file};
+use common::identity::NodeIdentity;
 use common::shutdown::Tasks;
 use common::time::{Clock, SystemClock};
 use common::transport::quic::{QuicSettings, QuicTransport};
@@ -12,7 +12,7 @@ use harness::cluster::{Cluster, SOON};
 use harness::run;
 
 /// What a manager says of a node that told it before it went.
-const STOPPED: &str = "node stopped or left the swarm";
+const STOPPED: &str = "node was stopped, its tasks stay for a moment";
 
 /// A node in the hands of somebody who kept its identity.
 struct Ghost {
@@ -53,8 +53,7 @@ impl Ghost {
 }
 
 fn identity_of(cluster: &Cluster, index: usize) -> NodeIdentity {
-    let path = cluster.nodes[index].state_folder().join("identity.pem");
-    identity_file::load(&path).unwrap().unwrap().identity
+    cluster.nodes[index].identity().unwrap()
 }
 
 async fn remove(cluster: &Cluster, index: usize, force: bool) {
@@ -155,17 +154,17 @@ async fn the_certificate_of_a_removed_node_opens_no_door_ever_again() {
     ghost.end().await;
 }
 
-/// Waits until a node is down because it said so, as another manager sees it.
-async fn is_down_by_its_own_word(cluster: &Cluster, index: usize) {
+/// Waits until a node is away because it said so, as another manager sees it.
+async fn is_away_by_its_own_word(cluster: &Cluster, index: usize) {
     let id = cluster.id(index);
-    let what = format!("{} is down by its own word", cluster.nodes[index].name());
+    let what = format!("{} is away by its own word", cluster.nodes[index].name());
     cluster
         .wait_until(&what, SOON, async || {
             let leader = cluster.leader(SOON).await.map_err(|error| error.to_string())?;
             let node = cluster.client(leader).node(id).await.map_err(|error| format!("{error:#}"))?;
             let status = node.status;
             assert_ne!(status.message, "heartbeat failure", "it told everybody");
-            if (status.state.as_str(), status.message.as_str()) == ("down", STOPPED) {
+            if (status.state.as_str(), status.message.as_str()) == ("disconnected", STOPPED) {
                 Ok(())
             } else {
                 Err(format!("{}: {}", status.state, status.message))
@@ -184,9 +183,9 @@ async fn a_node_that_is_told_to_stop_says_so_and_returns_as_itself() {
         let status = cluster.nodes[index].stop().await.unwrap();
         assert!(status.success(), "{status}\n{}", cluster.nodes[index].log_tail());
         let gone = SystemClock.monotonic();
-        is_down_by_its_own_word(&cluster, index).await;
+        is_away_by_its_own_word(&cluster, index).await;
         let took = SystemClock.monotonic().since(gone);
-        eprintln!("{} stopped, down: {took:?}", cluster.nodes[index].name());
+        eprintln!("{} stopped, away: {took:?}", cluster.nodes[index].name());
         let other = (0..3).find(|other| *other != index).unwrap();
         let after = cluster.client(other).raft().await.unwrap().term;
         let handed_over = u64::from(index == leader);

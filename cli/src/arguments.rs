@@ -7,10 +7,11 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::{
-    ca, documents, events, gossip, info, init, join, join_token, leave, node, raft, service, task, update,
-    version,
+    audit, backup, ca, client_cert, context, documents, events, gossip, info, init, join, join_token, leave,
+    node, payload, raft, restore, service, task, unlock, unlock_key, update, version,
 };
-use crate::paths::Host;
+use crate::context::Asked;
+use crate::context::endpoint::{Address, TlsFiles};
 use crate::{daemon, exit, lab};
 
 /// A cluster of machines that runs services: managers agree, workers run, any of them may fail
@@ -20,19 +21,41 @@ use crate::{daemon, exit, lab};
 #[command(name = "swarm", version, after_help = exit::HELP, subcommand_required = true, arg_required_else_help = true)]
 #[command(infer_long_args = false, disable_help_subcommand = true, max_term_width = 120)]
 pub struct Arguments {
-    /// Socket of the daemon to ask [default: this user's own]
+    /// Where the daemon to ask is [default: this user's own socket, or what the context says]
     #[arg(
         short = 'H',
         long,
         env = "SWARM_HOST",
         hide_env_values = true,
-        value_name = "unix:///PATH",
+        value_name = "unix:///PATH|tcp://HOST:PORT",
         display_order = 900
     )]
-    pub host: Option<Host>,
+    pub host: Option<Address>,
+
+    #[arg(skip)]
+    pub host_is_given: bool,
+
+    /// Name of the context to use (see `swarm context`); goes before SWARM_HOST and SWARM_CONTEXT
+    #[arg(short, long, value_name = "CONTEXT", display_order = 901)]
+    pub context: Option<String>,
+
+    #[command(flatten)]
+    pub tls: TlsFiles,
 
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Arguments {
+    /// What is said of the daemon to ask.
+    pub fn asked(&self) -> Asked {
+        Asked {
+            host: self.host.clone(),
+            host_is_given: self.host_is_given,
+            context: self.context.clone(),
+            tls: self.tls.clone(),
+        }
+    }
 }
 
 /// The whole tree. `--host` stands at every command, except at the one that has a flag of its own under that name:
@@ -54,15 +77,17 @@ fn with_host(command: clap::Command, host: &clap::Arg) -> clap::Command {
 pub fn parse() -> Result<Arguments, clap::Error> {
     let matches = tree().try_get_matches()?;
     let mut arguments = Arguments::from_arg_matches(&matches)?;
-    arguments.host = innermost_host(&matches).or(arguments.host);
+    let given = innermost_host(&matches);
+    arguments.host_is_given = given.is_some();
+    arguments.host = given.or(arguments.host);
     Ok(arguments)
 }
 
 /// The host that was named closest to the end of the command line.
-fn innermost_host(matches: &ArgMatches) -> Option<Host> {
+fn innermost_host(matches: &ArgMatches) -> Option<Address> {
     let inner = matches.subcommand().and_then(|(_, matches)| innermost_host(matches));
     inner.or_else(|| match matches.value_source("host") {
-        Some(ValueSource::CommandLine) => matches.get_one::<Host>("host").cloned(),
+        Some(ValueSource::CommandLine) => matches.get_one::<Address>("host").cloned(),
         _ => None,
     })
 }
@@ -102,6 +127,20 @@ pub enum Command {
         command: task::Command,
     },
 
+    /// Manage what tasks get as files that nobody else sees
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Secret {
+        #[command(subcommand)]
+        command: Box<payload::secret::Command>,
+    },
+
+    /// Manage what tasks get as files
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Config {
+        #[command(subcommand)]
+        command: Box<payload::config::Command>,
+    },
+
     Events(events::Args),
 
     /// Look into the managers' agreement
@@ -116,6 +155,22 @@ pub enum Command {
     Gossip {
         #[command(subcommand)]
         command: gossip::Command,
+    },
+
+    /// Manage who may use the API on TCP
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    ClientCert {
+        #[command(subcommand)]
+        command: client_cert::Command,
+    },
+
+    Audit(audit::Args),
+
+    /// Manage the daemons that commands ask, by name
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Context {
+        #[command(subcommand)]
+        command: context::Command,
     },
 
     Daemon(DaemonArgs),
@@ -136,13 +191,18 @@ pub enum ClusterCommand {
     Join(join::Args),
     JoinToken(join_token::Args),
     Leave(leave::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
+    Unlock(unlock::Args),
+    UnlockKey(unlock_key::Args),
     Update(update::Args),
     Ca(ca::Args),
 }
 
 /// Run this machine as a node
 ///
-/// One UDP port to other nodes, one Unix socket (--host) to people. It runs until SIGTERM or SIGINT, and comes back
+/// One UDP port to other nodes, one Unix socket (--host) to people, and TCP for those with a client certificate where
+/// --api-addr says so. It runs until SIGTERM or SIGINT, and comes back
 /// as the same node when it is started again on the same state.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\

@@ -1,9 +1,10 @@
-//! The daemon's API as commands use it: one HTTP request over its Unix socket, one typed answer or one error.
+//! The daemon's API as commands use it: one HTTP request over its socket or TLS, one typed answer or one error.
 //!
-//! A connection per request: the socket is local, and nothing is left to clean up. Every wait and every size is
+//! A connection per request: nothing is left to clean up. Every wait and every size is
 //! bounded. Not here: what a command makes of an answer (`command/`), the JSON types (`common::engine_api`).
 
 mod stream;
+pub mod transfer;
 
 use std::future::Future;
 use std::io::{self, ErrorKind};
@@ -12,21 +13,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::engine_api::ErrorBody;
 use common::limits::{CLIENT_BODY_BYTES_MAX, CLIENT_REQUEST_TIME_MAX};
+use common::transport::tls::TlsIo;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Body as _;
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 
+use crate::context::endpoint::Endpoint;
 use crate::exit::Exit;
 use crate::paths::{self, Host};
 
 /// A client of one daemon.
 #[derive(Clone, Debug)]
 pub struct Client {
-    host: Host,
+    at: Endpoint,
     patience: Duration,
 }
 
@@ -37,12 +40,14 @@ pub enum ClientError {
         "cannot connect to the swarm daemon at {host}: {}. Is the daemon running? Start it with: swarm daemon",
         os_text(cause)
     )]
-    Unreachable { host: Host, cause: io::Error },
+    Unreachable { host: String, cause: io::Error },
+    #[error("no secure connection with the swarm daemon at {host}: {cause}")]
+    Insecure { host: String, cause: io::Error },
     #[error(
         "may not use the socket of the swarm daemon at {host}: {}. Ask as its owner, or as a member of the group `swarm`",
         os_text(cause)
     )]
-    Denied { host: Host, cause: io::Error },
+    Denied { host: String, cause: io::Error },
     #[error("Error response from daemon: {message}")]
     Answer { status: StatusCode, message: String },
     #[error("{method} {path}: no answer from the daemon within {waited:?}")]
@@ -67,6 +72,7 @@ impl ClientError {
             Self::Answer { status, message } => exit_of_answer(*status, message),
             Self::TimedOut { .. } => Exit::TimedOut,
             Self::Unreachable { .. }
+            | Self::Insecure { .. }
             | Self::Denied { .. }
             | Self::TooLarge { .. }
             | Self::Broken { .. }
@@ -86,7 +92,9 @@ impl ClientError {
         match self {
             Self::Answer { .. } => self.exit() == Exit::NoManager,
             Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Broken { .. } => true,
-            Self::Denied { .. } | Self::TooLarge { .. } | Self::Nonsense { .. } => false,
+            Self::Denied { .. } | Self::Insecure { .. } | Self::TooLarge { .. } | Self::Nonsense { .. } => {
+                false
+            }
         }
     }
 
@@ -112,11 +120,15 @@ fn exit_of_answer(status: StatusCode, message: &str) -> Exit {
 
 impl Client {
     pub fn new(host: Host) -> Self {
-        Self { host, patience: CLIENT_REQUEST_TIME_MAX }
+        Self::at(Endpoint::Socket(host))
     }
 
-    pub fn host(&self) -> &Host {
-        &self.host
+    pub fn at(at: Endpoint) -> Self {
+        Self { at, patience: CLIENT_REQUEST_TIME_MAX }
+    }
+
+    pub fn host(&self) -> &Endpoint {
+        &self.at
     }
 
     /// Does a daemon answer?
@@ -174,6 +186,11 @@ impl Client {
 
     pub async fn delete(&self, path: &str) -> Result<(), ClientError> {
         self.request(Method::DELETE, path, None, None).await.map(drop)
+    }
+
+    pub async fn delete_for<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let answer = self.request(Method::DELETE, path, None, None).await?;
+        parse(Method::DELETE, path, &answer)
     }
 
     async fn post_bytes(
@@ -237,14 +254,28 @@ impl Client {
         if status.is_success() { Ok(body) } else { Err(answer_error(status, &body)) }
     }
 
-    async fn connect(&self) -> Result<UnixStream, ClientError> {
-        let socket = self.host.socket();
-        let denied = |cause| ClientError::Denied { host: self.host.clone(), cause };
-        paths::check_fallback(socket).map_err(denied)?;
-        UnixStream::connect(socket).await.map_err(|cause| match cause.kind() {
-            ErrorKind::PermissionDenied => denied(cause),
-            _ => ClientError::Unreachable { host: self.host.clone(), cause },
-        })
+    async fn connect(&self) -> Result<Box<dyn TlsIo>, ClientError> {
+        let text = self.at.to_string();
+        let unreachable = |cause| ClientError::Unreachable { host: text.clone(), cause };
+        match &self.at {
+            Endpoint::Socket(host) => {
+                let denied = |cause| ClientError::Denied { host: text.clone(), cause };
+                paths::check_fallback(host.socket()).map_err(denied)?;
+                let stream = UnixStream::connect(host.socket()).await;
+                let stream = stream.map_err(|cause| match cause.kind() {
+                    ErrorKind::PermissionDenied => denied(cause),
+                    _ => unreachable(cause),
+                })?;
+                Ok(Box::new(stream))
+            }
+            Endpoint::Tcp { host, port, tls } => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(unreachable)?;
+                // Small requests and answers, one after the other.
+                let _ = stream.set_nodelay(true);
+                let secured = tls.connect(host, stream).await;
+                secured.map_err(|cause| ClientError::Insecure { host: text, cause })
+            }
+        }
     }
 }
 
@@ -388,7 +419,8 @@ mod tests {
             drop(stream);
             std::future::pending::<()>().await;
         };
-        let client = Client { host: Host::from_socket(&socket), patience: Duration::from_millis(300) };
+        let client =
+            Client { at: Endpoint::Socket(Host::from_socket(&socket)), patience: Duration::from_millis(300) };
         tokio::select! {
             answer = client.get("/swarm") => answer,
             () = serve => unreachable!("it never ends"),

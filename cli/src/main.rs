@@ -1,12 +1,14 @@
 //! `swarm`: one program that is the node (`swarm daemon`) and the command line that talks to it.
 //!
 //! - `arguments`: the tree of commands. `command/`: what each does. `output/`, `parse/`: how they show and read.
-//! - `client`, `paths`, `start`, `exit`: reaching the daemon, finding it, starting it, saying how it went.
+//! - `client`, `context`, `paths`, `start`, `exit`: reaching the daemon, finding it, starting it, saying how it went.
+//!   `prompt`: asking a person for a secret.
 //! - `daemon/`: the node. `lab/`: several of them on this machine.
 
 mod arguments;
 mod client;
 mod command;
+mod context;
 mod daemon;
 mod exit;
 mod lab;
@@ -14,6 +16,7 @@ mod output;
 mod parse;
 mod paths;
 mod progress;
+mod prompt;
 mod start;
 
 use std::process::ExitCode;
@@ -24,7 +27,8 @@ use common::report::Report;
 
 use arguments::{Arguments, ClusterCommand, Command, DaemonArgs};
 use client::Client;
-use exit::Exit;
+use context::endpoint::Address;
+use exit::{Exit, Failure};
 use output::note;
 use paths::Host;
 
@@ -57,14 +61,25 @@ fn ended(result: anyhow::Result<ExitCode>) -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let host = arguments.host;
+    let asked = arguments.asked();
     match arguments.command {
-        Command::Daemon(args) => return run_daemon(args, host),
+        Command::Daemon(args) => {
+            let host = match asked.host {
+                None => None,
+                Some(Address::Socket(host)) => Some(host),
+                Some(Address::Tcp(..)) => {
+                    let text = "--host of the daemon is its local socket; `swarm daemon --api-addr HOST:PORT` serves the API on TCP";
+                    return Err(Failure::usage(text).into());
+                }
+            };
+            return run_daemon(args, host);
+        }
+        Command::Context { command } => command::context::run(command, &asked)?,
         Command::Lab(args) => return lab::run(args),
         Command::Completion(args) => command::documents::completion(args)?,
         Command::Man(args) => command::documents::man(args)?,
         command => {
-            let client = Client::new(host.unwrap_or_else(Host::default_for_this_user));
+            let client = Client::at(context::endpoint(&asked)?);
             return client::block_on(ask(command, &client));
         }
     }
@@ -78,6 +93,10 @@ async fn ask(command: Command, client: &Client) -> anyhow::Result<ExitCode> {
             ClusterCommand::Join(args) => command::join::run(args, client).await?,
             ClusterCommand::JoinToken(args) => command::join_token::run(args, client).await?,
             ClusterCommand::Leave(args) => command::leave::run(args, client).await?,
+            ClusterCommand::Backup(args) => command::backup::run(args, client).await?,
+            ClusterCommand::Restore(args) => command::restore::run(args, client).await?,
+            ClusterCommand::Unlock(args) => command::unlock::run(args, client).await?,
+            ClusterCommand::UnlockKey(args) => command::unlock_key::run(args, client).await?,
             ClusterCommand::Update(args) if args.is_empty() => return Ok(usage(&["update"])),
             ClusterCommand::Update(args) => command::update::run(args, client).await?,
             ClusterCommand::Ca(args) => command::ca::run(args, client).await?,
@@ -86,11 +105,19 @@ async fn ask(command: Command, client: &Client) -> anyhow::Result<ExitCode> {
         Command::Node { command } => command::node::run(command, client).await?,
         Command::Service { command } => command::service::run(command, client).await?,
         Command::Task { command } => command::task::run(command, client).await?,
+        Command::ClientCert { command } => command::client_cert::run(command, client).await?,
+        Command::Audit(args) => command::audit::run(args, client).await?,
+        Command::Secret { command } => command::payload::secret::run(*command, client).await?,
+        Command::Config { command } => command::payload::config::run(*command, client).await?,
         Command::Events(args) => command::events::run(args, client).await?,
         Command::Raft { command } => command::raft::run(command, client).await?,
         Command::Gossip { command } => command::gossip::run(command, client).await?,
         Command::Version(args) => command::version::run(args, client).await?,
-        Command::Daemon(_) | Command::Lab(_) | Command::Completion(_) | Command::Man(_) => {
+        Command::Context { .. }
+        | Command::Daemon(_)
+        | Command::Lab(_)
+        | Command::Completion(_)
+        | Command::Man(_) => {
             unreachable!("these ask no daemon, and `run` has taken them")
         }
     }

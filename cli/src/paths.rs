@@ -73,6 +73,13 @@ pub fn default_state_dir() -> PathBuf {
     User::of_this_process().state_dir()
 }
 
+/// Where the daemon with that state folder has its tasks' secrets and configs, unless told otherwise: in the runtime
+/// folder, which most systems keep in memory.
+pub fn secrets_dir(state_dir: &Path) -> PathBuf {
+    let user = User::of_this_process();
+    user.secrets_dir(state_dir)
+}
+
 /// Makes `dir` for this user alone, or checks that what is there belongs to this user and no one else may write.
 ///
 /// Above all for the fallback in `/tmp`, where anybody could have put a folder of that name first.
@@ -108,6 +115,9 @@ pub fn check_fallback(socket: &Path) -> io::Result<()> {
     }
 }
 
+/// Of the name of a folder; a name of as many bytes is what file systems take.
+const SECRETS_NAME_CHARS_MAX: usize = 60;
+
 /// What the paths depend on.
 #[derive(Clone, Debug, Default)]
 struct User {
@@ -133,6 +143,18 @@ impl User {
             Some(dir) => dir.join("swarm/swarm.sock"),
             None => format!("/tmp/swarm-{}/swarm.sock", self.id).into(),
         }
+    }
+
+    /// Daemons beside the usual one have folders named for their state.
+    fn secrets_dir(&self, state_dir: &Path) -> PathBuf {
+        let name = if state_dir == self.state_dir() {
+            "tasks".into()
+        } else {
+            let path = state_dir.to_string_lossy().replace('%', "%25").replace('/', "%2F");
+            let end = path.char_indices().rev().nth(SECRETS_NAME_CHARS_MAX).map_or(0, |(at, _)| at);
+            format!("tasks-{}", &path[end..])
+        };
+        self.socket().with_file_name(name)
     }
 
     fn state_dir(&self) -> PathBuf {
@@ -173,6 +195,11 @@ mod tests {
             assert_eq!(user.socket(), Path::new(socket), "{user:?}");
             assert_eq!(user.state_dir(), Path::new(state), "{user:?}");
         }
+        let root = user(0, "", "", "/root");
+        assert_eq!(root.secrets_dir(&root.state_dir()), Path::new("/run/swarm/tasks"));
+        assert_eq!(root.secrets_dir(Path::new("/x/y")), Path::new("/run/swarm/tasks-%2Fx%2Fy"));
+        let long = root.secrets_dir(&Path::new("/").join("ä".repeat(300)));
+        assert!(long.file_name().is_some_and(|name| name.len() < 256));
     }
 
     #[test]

@@ -3,8 +3,10 @@
 //! - `object`: what the cluster stores; `engine_api`: Docker's JSON for it.
 //! - `wire`: messages between nodes; `transport`: how they travel; `identity`: who may send them.
 //! - `gossip`: who is alive.
+//! - `backup`: the cluster in one sealed file.
 //! - `time`, `random`, `limits`, `report`, `shutdown`, `disk`, `journal`: small things everybody needs.
 
+pub mod backup;
 pub mod disk;
 pub mod engine_api;
 pub mod gossip;

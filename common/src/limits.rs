@@ -19,6 +19,8 @@ pub const PROPOSAL_BYTES_MAX: usize = 4 << 20;
 /// What all versions of one secret or config hold together: it has to fit in a proposal, and two of the largest
 /// configs have to fit in it.
 pub const PAYLOAD_BYTES_MAX: usize = 3 << 20;
+/// Versions of a secret or config that are kept when no service names them: the newest.
+pub const PAYLOAD_VERSIONS_KEPT: usize = 5;
 /// Nodes of one `swarm lab`.
 pub const LAB_NODES_MAX: usize = 50;
 /// How long a lab's daemon may take to answer, and all of its nodes to be ready.
@@ -35,6 +37,8 @@ pub const LOG_QUEUE_OPERATIONS_MAX: usize = 256;
 pub const LOG_BATCH_OPERATIONS_MAX: usize = 1024;
 /// Bytes of entries in one transaction of the raft log.
 pub const LOG_BATCH_BYTES_MAX: usize = 16 << 20;
+/// Log that is sealed anew in one transaction when the data key changes: writers wait for no more than that.
+pub const LOG_RESEAL_BYTES_MAX: usize = 1 << 20;
 /// Bytes of recent log entries kept in memory; older ones are read back from the file.
 pub const LOG_MEMORY_BYTES_MAX: usize = 16 << 20;
 /// Bytes of entries in one message to a follower; one entry always fits.
@@ -52,8 +56,9 @@ pub const SNAPSHOTS_RECEIVED_MAX: usize = 2;
 pub const SNAPSHOT_CHUNK_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long installing a received snapshot may take.
 pub const SNAPSHOT_INSTALL_TIME_MAX: Duration = Duration::from_secs(120);
-/// How long a write or a linearizable read waits for a leader before it says that there is none.
-pub const LEADER_WAIT: Duration = Duration::from_millis(1_800);
+/// How long a write or a linearizable read waits for a leader before it says that there is none: so long that the
+/// answer is with the client within two seconds.
+pub const LEADER_WAIT: Duration = Duration::from_millis(1_700);
 /// How long an API request to the control plane may take in all.
 pub const API_REQUEST_TIME_MAX: Duration = Duration::from_secs(20);
 /// Session events that wait for the control loop.
@@ -75,6 +80,56 @@ pub const CONTROL_RETRY: Duration = Duration::from_millis(200);
 pub const API_CONNECTIONS_MAX: usize = 1_024;
 /// Connections beyond that which are told so at a time; further ones are closed unheard.
 pub const API_REFUSALS_MAX: usize = 64;
+/// The same for the API on TCP, of which one client certificate may have some: so nobody there can keep the local
+/// socket from answering, nor one client the others.
+pub const API_TCP_CONNECTIONS_MAX: usize = 1_024;
+pub const API_CONNECTIONS_PER_CLIENT_MAX: usize = 128;
+/// TLS handshakes of API clients that have not finished: in all, and from one address; and how long one may take.
+pub const API_HANDSHAKES_MAX: usize = 256;
+pub const API_HANDSHAKES_PER_ADDRESS_MAX: usize = 32;
+pub const API_HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
+/// Handshakes from one address that may fail in such a time; further connections from there are closed unheard.
+pub const API_FAILURES_PER_ADDRESS_MAX: u32 = 64;
+pub const API_FAILURES_PERIOD: Duration = Duration::from_secs(10);
+/// Addresses whose failures are counted at a time; while there are more, the oldest are forgotten.
+pub const API_FAILING_ADDRESSES_MAX: usize = 4_096;
+/// Requests of one client certificate: per second for ever, and at once after a pause.
+pub const API_REQUESTS_PER_SECOND_MAX: u32 = 500;
+pub const API_REQUESTS_AT_ONCE_MAX: u32 = 2_000;
+/// How long the certificate lasts that a manager shows to API clients; it is made anew at half of that.
+pub const API_SERVER_CERTIFICATE_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Client certificates on record, those included that were revoked and have not expired.
+pub const CLIENT_CERTIFICATES_MAX: usize = 512;
+/// The name in a client certificate: what a common name may have.
+pub const CLIENT_NAME_BYTES_MAX: usize = 64;
+/// How long a client certificate may last at least and at most.
+pub const CLIENT_EXPIRY_MIN: Duration = Duration::from_secs(1);
+pub const CLIENT_EXPIRY_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// Audit records that wait for the writer; more make their answers wait. Taken and synced so many at a time.
+pub const AUDIT_QUEUE_RECORDS_MAX: usize = 1_024;
+pub const AUDIT_BATCH_RECORDS_MAX: usize = 256;
+/// One file of the audit record, and how many are kept: the oldest goes.
+pub const AUDIT_FILE_BYTES_MAX: u64 = 8 << 20;
+pub const AUDIT_FILES_MAX: usize = 8;
+/// One line of it; its parts are cut so that it is never longer.
+pub const AUDIT_LINE_BYTES_MAX: usize = 16 << 10;
+/// Of an error, and of a path or name, that is kept in a record.
+pub const AUDIT_ERROR_CHARS_MAX: usize = 512;
+pub const AUDIT_NAME_CHARS_MAX: usize = 256;
+/// Damaged lines of one file that are told one by one.
+pub const AUDIT_NOTES_MAX: usize = 8;
+/// Records shown where nobody says how many, and at most.
+pub const AUDIT_RECORDS_DEFAULT: usize = 1_000;
+pub const AUDIT_RECORDS_MAX: usize = 10_000;
+/// Refusals of one client, or of all callers that nobody knows, that are recorded a minute: a flood of them must not
+/// push out what people did.
+pub const AUDIT_REFUSALS_PER_MINUTE_MAX: u32 = 60;
+/// How often `swarm audit --follow` asks again.
+pub const AUDIT_FOLLOW_PERIOD: Duration = Duration::from_secs(1);
+/// A file of a context of the command line.
+pub const CONTEXT_FILE_BYTES_MAX: u64 = 1 << 20;
+/// How long another manager may take to send its part of the audit record.
+pub const AUDIT_MANAGER_WAIT: Duration = Duration::from_secs(3);
 /// Bytes of a request's line and headers: `docker build` puts its arguments there.
 pub const API_HEAD_BYTES_MAX: usize = 256 << 10;
 /// How long a client may take to send a request's head; also how long an idle connection is kept.
@@ -320,6 +375,8 @@ pub const STREAM_RETRY_TIME_MAX: Duration = Duration::from_secs(60);
 pub const EVENT_BYTES_MAX: usize = 4 << 20;
 /// Tasks in one message of assignments; more come in further messages.
 pub const ASSIGNMENT_TASKS_MAX: usize = 1000;
+/// Bytes of secrets and configs in one message of assignments; more come in further messages.
+pub const ASSIGNMENT_PAYLOAD_BYTES_MAX: usize = 4 << 20;
 /// Spec versions of one service that are kept at most, and how many of the newest are kept when no task uses them.
 pub const SPEC_VERSIONS_MAX: usize = 64;
 pub const SPEC_VERSIONS_KEPT: usize = 5;
@@ -359,6 +416,16 @@ pub const JOURNAL_OUTDATED_BYTES_MAX: u64 = 1 << 20;
 
 /// Tasks that one node may be given.
 pub const ASSIGNED_TASKS_MAX: usize = 65_536;
+/// Bytes of secrets and configs that one node holds in memory; an update that comes to more is refused.
+pub const ASSIGNED_PAYLOAD_BYTES_MAX: usize = 1 << 30;
+/// What a templated secret or config may come to when it is filled in.
+pub const PAYLOAD_FILLED_BYTES_MAX: usize = 2 << 20;
+/// Size of the folder in memory that a node makes itself for its tasks' secrets and configs: a task whose files do
+/// not fit does not start.
+pub const TASK_FILES_BYTES_MAX: u64 = 1 << 30;
+/// The path at which a task finds a secret or config, and each name in it.
+pub const FILE_TARGET_BYTES_MAX: usize = 1024;
+pub const FILE_NAME_BYTES_MAX: usize = 255;
 /// Tasks of one runtime that are prepared or started at a time. One that takes longer than `STEP_SLOT_TIME_MAX`
 /// waits for something else than this machine, and lets the next one begin.
 pub const START_PARALLEL_MAX: usize = 8;
@@ -393,6 +460,8 @@ pub const REPORTS_OUTSTANDING_MAX: usize = 4;
 pub const REPORTS_ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// Shortest time between two requests of a node to be sent all of its assignments again.
 pub const RESYNC_PAUSE: Duration = Duration::from_secs(1);
+/// How long a node whose daemon was stopped in good order keeps its tasks, so that a restart moves nothing.
+pub const STOPPED_NODE_WAIT: Duration = Duration::from_secs(10);
 /// How long a node that leaves lets its tasks stop, and then how long it may take to remove the others as they are.
 pub const LEAVE_TASKS_WAIT: Duration = Duration::from_secs(12);
 pub const LEAVE_REMOVE_WAIT: Duration = Duration::from_secs(3);
@@ -452,6 +521,10 @@ pub const PROCESS_STOP_GRACE: Duration = Duration::from_secs(10);
 pub const PROCESS_KILL_WAIT: Duration = Duration::from_secs(10);
 /// Pause between two looks at processes that were killed and are still there.
 pub const PROCESS_KILL_AGAIN: Duration = Duration::from_millis(20);
+/// Time between two looks of a task's supervisor for its folder, and how many in a row have to miss it before the
+/// task is ended: it was deleted by hand, and nobody could ever stop the task otherwise.
+pub const PROCESS_FOLDER_LOOK: Duration = Duration::from_secs(10);
+pub const PROCESS_FOLDER_MISSED_MAX: u32 = 2;
 /// One file of a process task's log, where its service does not say; a full one is put aside.
 pub const PROCESS_LOG_FILE_BYTES: u64 = 10 << 20;
 /// Files kept of it, where its service does not say; the oldest one goes.
@@ -464,3 +537,14 @@ pub const PROCESS_LOG_READ_BYTES: usize = 64 << 10;
 pub const PROCESS_COMMAND_OUTPUT_BYTES_MAX: usize = 4 << 10;
 /// Looks for a free port before the last one found is taken.
 pub const PROCESS_PORT_TRIES_MAX: u32 = 64;
+
+/// State in one sealed piece of a backup.
+pub const BACKUP_PIECE_BYTES: usize = 256 << 10;
+/// Rounds that a passphrase for a backup is stretched with, and what is believed of a file that says so itself.
+pub const BACKUP_ROUNDS: u32 = 1_000_000;
+pub const BACKUP_ROUNDS_MIN: u32 = 100_000;
+pub const BACKUP_ROUNDS_MAX: u32 = 20_000_000;
+/// Backups and restores that one daemon works on at a time; more are refused.
+pub const BACKUPS_AT_ONCE_MAX: usize = 2;
+/// How long a piece of a backup that is being restored may take to arrive.
+pub const BACKUP_PIECE_TIME_MAX: Duration = Duration::from_secs(30);

@@ -4,18 +4,24 @@
 //! A read asks the leader how far the log is committed and waits until this manager has applied that far.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use common::limits::{FRAME_BYTES_MAX, LEADER_WAIT, MANAGER_CALL_WAIT, PROPOSAL_BYTES_MAX};
+use common::engine_api::access::AuditAnswer;
+use common::limits::{
+    AUDIT_MANAGER_WAIT, FRAME_BYTES_MAX, LEADER_WAIT, MANAGER_CALL_WAIT, PROPOSAL_BYTES_MAX,
+};
 use common::object::{NodeId, Version};
 use common::random::{Random, SystemRandom};
+use common::report::Report;
 use common::time::{Clock, Monotonic};
 use common::transport::{Peer, Stream, StreamKind, Transport};
 use common::wire::frame::{FrameError, expect_message, write_message};
 use serde::{Deserialize, Serialize};
 
-use crate::raft::{ProposeError, RaftHandle, ReadError};
+use crate::audit::Audit;
+use crate::audit::select::Selection;
+use crate::raft::{Lead, ProposeError, RaftHandle, ReadError};
 use crate::store::{Change, Proposal, Rejection, Store, format};
 
 /// What managers ask of each other.
@@ -23,6 +29,8 @@ use crate::store::{Change, Proposal, Rejection, Store, format};
 enum Request {
     Propose(Proposal),
     ReadIndex,
+    /// The part of the audit record that is on this manager.
+    Audit(Selection),
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,6 +42,8 @@ enum Response {
     /// It may have been written.
     Uncertain,
     ReadIndex(Version),
+    /// `AuditAnswer` as JSON: its members come and go.
+    Audit(Vec<u8>),
 }
 
 /// Why a write or a read at the leader did not come about.
@@ -41,6 +51,9 @@ enum Response {
 pub enum ForwardError {
     #[error("no leader answered in time")]
     NoLeader,
+    /// Nothing was written.
+    #[error("the lead has ended")]
+    LeadEnded,
     #[error("the write may or may not have taken place: meanwhile leadership changed or a manager stopped")]
     Uncertain,
     #[error(transparent)]
@@ -61,6 +74,8 @@ pub struct Forward {
     pub store: Store,
     pub transport: Arc<dyn Transport>,
     pub clock: Arc<dyn Clock>,
+    /// What was done through this node.
+    pub audit: Arc<OnceLock<Audit>>,
 }
 
 /// What one try came to.
@@ -75,6 +90,16 @@ enum Try<T> {
 impl Forward {
     /// Writes a group of changes, all or none, and waits until this manager has applied it too.
     pub async fn propose(&self, changes: Vec<Change>) -> Result<Version, ForwardError> {
+        self.propose_in(None, changes).await
+    }
+
+    /// The same; with a lead, only if that stands when raft takes the proposal, and `LeadEnded` otherwise. One that
+    /// raft has taken and then not answered for is sent again to whoever leads, like any other.
+    pub async fn propose_in(
+        &self,
+        lead: Option<Lead>,
+        changes: Vec<Change>,
+    ) -> Result<Version, ForwardError> {
         let id = SystemRandom.next_u64().max(1);
         let proposal = Proposal { id, at: self.clock.now(), changes };
         let bytes = format::encode_proposal(&proposal).len();
@@ -84,7 +109,8 @@ impl Forward {
         let deadline = self.clock.monotonic().plus(LEADER_WAIT);
         let mut maybe_written = false;
         loop {
-            let tried = match self.try_propose(&proposal, deadline).await {
+            let within = lead.filter(|_| !maybe_written);
+            let tried = match self.try_propose(within, &proposal, deadline).await {
                 Err(ForwardError::Stopped(_)) if maybe_written => return Err(ForwardError::Uncertain),
                 tried => tried?,
             };
@@ -139,23 +165,29 @@ impl Forward {
                 Ok(version) => Response::ReadIndex(version),
                 Err(_) => Response::NotLeader,
             },
+            Request::Audit(selection) => {
+                let audit = self.audit.get().cloned().unwrap_or_default();
+                Response::Audit(within_a_frame(audit.read(selection.bounded()).await))
+            }
         };
         write_message(&mut stream.send, &response).await
     }
 
     async fn try_propose(
         &self,
+        lead: Option<Lead>,
         proposal: &Proposal,
         deadline: Monotonic,
     ) -> Result<Try<Result<Version, Rejection>>, ForwardError> {
         // A leader that has lost its majority would wait for it without end.
-        let here = tokio::time::timeout(self.call_wait(deadline), self.raft.propose(proposal));
+        let here = tokio::time::timeout(self.call_wait(deadline), self.raft.propose_in(lead, proposal));
         let leader = match here.await.unwrap_or(Err(ProposeError::Uncertain)) {
             Ok(version) => return Ok(Try::Done(Ok(version))),
             Err(ProposeError::Rejected(rejection)) => return Ok(Try::Done(Err(rejection))),
             Err(ProposeError::Uncertain) => return Ok(Try::Unknown),
             Err(ProposeError::Stopped(reason)) => return Err(ForwardError::Stopped(reason)),
             Err(ProposeError::StoppedMeanwhile(_)) => return Err(ForwardError::Uncertain),
+            Err(ProposeError::NotLeader { .. }) if lead.is_some() => return Err(ForwardError::LeadEnded),
             Err(ProposeError::NotLeader { leader }) => leader,
         };
         let Some(leader) = self.elsewhere(leader) else { return Ok(Try::Again) };
@@ -163,12 +195,21 @@ impl Forward {
             Ok(Response::Written(version)) => Try::Done(Ok(version)),
             Ok(Response::Rejected(rejection)) => Try::Done(Err(rejection)),
             Ok(Response::NotLeader) | Err(AskError::NotSent) => Try::Again,
-            Ok(Response::Uncertain | Response::ReadIndex(_)) | Err(AskError::NoAnswer) => Try::Unknown,
+            Ok(Response::Uncertain | Response::ReadIndex(_) | Response::Audit(_))
+            | Err(AskError::NoAnswer) => Try::Unknown,
         })
     }
 
     async fn try_read_index(&self, deadline: Monotonic) -> Result<Try<Version>, ForwardError> {
-        let leader = match self.raft.read_index().await {
+        // A leader that has lost its majority asks it in vain for a while, one that is only busy gets its answer.
+        let mut here = std::pin::pin!(self.raft.read_index());
+        let left = deadline.since(self.clock.monotonic());
+        let here = match tokio::time::timeout(left, &mut here).await {
+            Ok(said) => said,
+            Err(_) if self.raft.has_majority() => here.await,
+            Err(_) => return Ok(Try::Again),
+        };
+        let leader = match here {
             Ok(version) => return Ok(Try::Done(version)),
             Err(ReadError::Stopped(reason)) => return Err(ForwardError::Stopped(reason)),
             Err(ReadError::NotLeader { leader }) => leader,
@@ -178,6 +219,25 @@ impl Forward {
             Ok(Response::ReadIndex(version)) => Try::Done(version),
             _ => Try::Again,
         })
+    }
+
+    /// What another manager has on record, or why not.
+    pub async fn audit_of(&self, peer: Peer, selection: Selection) -> Result<AuditAnswer, String> {
+        let exchange = async {
+            let mut stream = self
+                .transport
+                .open(peer, StreamKind::Manager)
+                .await
+                .map_err(|error| Report(&error).to_string())?;
+            let said = |error: FrameError| Report(&error).to_string();
+            write_message(&mut stream.send, &Request::Audit(selection)).await.map_err(said)?;
+            match expect_message::<Response>(&mut stream.recv, FRAME_BYTES_MAX).await.map_err(said)? {
+                Response::Audit(json) => serde_json::from_slice(&json).map_err(|error| error.to_string()),
+                _ => Err("it answered something else".into()),
+            }
+        };
+        let answered = tokio::time::timeout(AUDIT_MANAGER_WAIT, exchange).await;
+        answered.unwrap_or_else(|_| Err(format!("no answer within {} s", AUDIT_MANAGER_WAIT.as_secs())))
     }
 
     fn elsewhere(&self, leader: Option<Peer>) -> Option<Peer> {
@@ -211,6 +271,21 @@ impl Forward {
         leadership.mark_unchanged();
         let _ = tokio::time::timeout(LOOK_AGAIN, leadership.changed()).await;
         self.clock.monotonic() < deadline
+    }
+}
+
+/// JSON that fits into a message; the oldest records give way.
+fn within_a_frame(mut answer: AuditAnswer) -> Vec<u8> {
+    loop {
+        let json = serde_json::to_vec(&answer).unwrap_or_default();
+        if json.len() <= FRAME_BYTES_MAX / 2 {
+            return json;
+        }
+        let half = answer.records.len().div_ceil(2);
+        answer.records.drain(..half);
+        answer
+            .missing
+            .push(format!("{half} older records are too many for one answer: ask for a shorter time"));
     }
 }
 

@@ -4,9 +4,10 @@
 //! - `store`: the state; `raft`: how managers agree on it; `forward`: writes and reads from any manager.
 //! - `decide`: what should change, pure; `control`: the leader's loop around it; `preset`: how fast it beats.
 //! - `dispatch`: sessions with nodes; `ca`: certificates and tokens.
-//! - `api`: the HTTP edge.
+//! - `api`: the HTTP edge. `audit`: the record of what was done through it.
 
 pub mod api;
+pub mod audit;
 pub mod ca;
 pub mod control;
 pub mod decide;

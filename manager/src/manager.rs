@@ -2,15 +2,17 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use common::engine_api::access::{AuditAnswer, AuditObject, AuditRecord, AuditWho};
 use common::engine_api::system as api_system;
 use common::gossip::{Denied, Gossip};
-use common::identity::data_key::DataKey;
+use common::identity::DataKeys;
 use common::identity::token::JoinToken;
 use common::identity::{NodeIdentity, NodeKey};
 use common::limits::{CONTROL_RETRY, HAND_OVER_WAIT};
-use common::object::cluster::{Authority, ExternalAuthority};
+use common::object::cluster::{AtRest, Authority, ExternalAuthority};
 use common::object::node::ManagerRecord;
 use common::object::sensitive::Sensitive;
 use common::object::{Cluster, ClusterId, ClusterSpec, LivenessPreset, Node, NodeId, Version};
@@ -20,20 +22,22 @@ use common::shutdown::Tasks;
 use common::time::{Clock, Timestamp};
 use common::transport::quic::Vouch;
 use common::transport::{Incoming, PeerIdentity, Stream, StreamKind, Transport, TransportError};
-use common::wire::frame::write_message;
+use common::wire::frame::{FrameError, write_message};
 use common::wire::logs::LogRequest;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tracing::debug;
 
 use crate::api::{Control as Edge, ControlError, LogsError};
+use crate::audit::select::Selection;
+use crate::audit::{Audit, redact};
 use crate::ca::known::{is_demoted, vouch};
-use crate::ca::serve::{serve_join, serve_renew};
+use crate::ca::serve::{Told, serve_join, serve_renew};
 use crate::ca::sign::{self, Subject};
 use crate::control::leader::Control;
 use crate::dispatch::Sessions;
 use crate::forward::{Forward, ForwardError};
-use crate::raft::{RaftHandle, RaftSettings, RaftStartError, SnapshotPolicy, Timing};
+use crate::raft::{Lead, RaftHandle, RaftSettings, RaftStartError, ResealError, SnapshotPolicy, Timing};
 use crate::store::{Change, FeedError, Store, Tables, Write};
 
 pub struct Settings {
@@ -43,7 +47,7 @@ pub struct Settings {
     pub address: SocketAddr,
     pub raft_folder: PathBuf,
     pub raft_id: u64,
-    pub data_key: DataKey,
+    pub data_keys: DataKeys,
     pub preset: LivenessPreset,
     /// This node's, as it is renewed: what external authorities are shown.
     pub identity: watch::Receiver<NodeIdentity>,
@@ -62,6 +66,9 @@ pub struct Manager {
     tasks: Tasks,
     identity: watch::Receiver<NodeIdentity>,
     open_here: Arc<OnceLock<OpenHere>>,
+    at_rest: watch::Sender<AtRest>,
+    /// The version of the unlock key that this node's files are locked with, as the node tells.
+    unlock_key_version: Arc<AtomicU64>,
 }
 
 impl Manager {
@@ -81,7 +88,7 @@ impl Manager {
                 folder: settings.raft_folder,
                 cluster: settings.cluster,
                 raft_id: settings.raft_id,
-                data_key: settings.data_key,
+                data_keys: settings.data_keys,
                 timing: Timing::of(settings.preset),
                 snapshots: snapshot_policy(&ClusterSpec::default()),
                 snapshots_kept: 0,
@@ -94,9 +101,25 @@ impl Manager {
         )
         .await?;
         let (sessions, events) = Sessions::new(store.clone(), clock.clone());
-        let forward = Forward { me: settings.node, address: settings.address, raft, store, transport, clock };
-        let identity = settings.identity;
-        let manager = Self { forward, sessions, gossip, tasks, identity, open_here: Arc::default() };
+        let forward = Forward {
+            me: settings.node,
+            address: settings.address,
+            raft,
+            store,
+            transport,
+            clock,
+            audit: Arc::default(),
+        };
+        let manager = Self {
+            forward,
+            sessions,
+            gossip,
+            tasks,
+            identity: settings.identity,
+            open_here: Arc::default(),
+            at_rest: watch::Sender::default(),
+            unlock_key_version: Arc::default(),
+        };
         let control = Control {
             forward: manager.forward.clone(),
             gossip: manager.gossip.clone(),
@@ -112,6 +135,11 @@ impl Manager {
     /// Tells how to reach this node's own side. Once; what is asked of this node before is refused.
     pub fn reach_this_node_by(&self, open: OpenHere) {
         let _ = self.open_here.set(open); // told twice, the first holds
+    }
+
+    /// Where what is done through this manager is recorded. Once.
+    pub fn keep_record_in(&self, audit: Audit) {
+        let _ = self.forward.audit.set(audit); // told twice, the first holds
     }
 
     /// Makes a new cluster, of which this manager is the first node.
@@ -136,9 +164,13 @@ impl Manager {
             return;
         }
         let result = match (kind, from) {
-            (StreamKind::Join, _) => serve_join(&self.forward, &self.identity, &mut stream).await,
+            (StreamKind::Join, _) => {
+                let told = serve_join(&self.forward, &self.identity, &mut stream).await;
+                self.record(None, addr, told).await
+            }
             (StreamKind::Renew, Some(from)) => {
-                serve_renew(&self.forward, &self.identity, &from, &mut stream).await
+                let told = serve_renew(&self.forward, &self.identity, &from, &mut stream).await;
+                self.record(Some(from.node), addr, told).await
             }
             (StreamKind::Session, Some(from)) => {
                 self.sessions.serve(from.node, stream).await;
@@ -179,6 +211,36 @@ impl Manager {
         Arc::new(move |facts| vouch(&store.snapshot(), facts, clock.now()))
     }
 
+    /// Puts an issued or refused certificate on record.
+    async fn record(
+        &self,
+        from: Option<NodeId>,
+        addr: SocketAddr,
+        told: Result<Told, FrameError>,
+    ) -> Result<(), FrameError> {
+        let told = told?;
+        if let (Some(audit), Some(outcome)) = (self.forward.audit.get(), told.outcome) {
+            let who = match from {
+                Some(node) => AuditWho { kind: "node".into(), name: node.to_string(), ..AuditWho::default() },
+                None => AuditWho { kind: "stranger".into(), ..AuditWho::default() },
+            };
+            audit
+                .write(AuditRecord {
+                    time: self.forward.clock.now().to_rfc3339(),
+                    node: self.forward.me.to_string(),
+                    who,
+                    from: addr.to_string(),
+                    action: if from.is_some() { "node renew" } else { "node join" }.into(),
+                    object: AuditObject { kind: "node".into(), id: told.node, name: String::new() },
+                    outcome: outcome.into(),
+                    error: redact::error(&told.error),
+                    ..AuditRecord::default()
+                })
+                .await;
+        }
+        Ok(())
+    }
+
     /// Why this manager cannot go on; it has acknowledged nothing since.
     pub fn failure(&self) -> watch::Receiver<Option<String>> {
         self.forward.raft.failure()
@@ -186,6 +248,26 @@ impl Manager {
 
     pub fn store(&self) -> &Store {
         &self.forward.store
+    }
+
+    /// How the cluster wants managers to keep their data, as it changes.
+    pub fn at_rest(&self) -> watch::Receiver<AtRest> {
+        self.at_rest.subscribe()
+    }
+
+    /// Seals all raft data with `keys.current`. When it returns, nothing on disk needs `keys.previous`.
+    pub async fn reseal(&self, keys: &DataKeys) -> Result<(), ResealError> {
+        self.forward.raft.reseal(keys).await
+    }
+
+    /// The key of before is gone from the disk; takes it out of memory too.
+    pub fn forget_key_before(&self, keys: &DataKeys) {
+        self.forward.raft.forget_key_before(keys);
+    }
+
+    /// Tells what this node's files are locked with, for people who ask.
+    pub fn note_lock(&self, unlock_key_version: u64) {
+        self.unlock_key_version.store(unlock_key_version, Ordering::Relaxed);
     }
 
     /// Lets somebody else lead, if this manager does and anybody can.
@@ -254,6 +336,8 @@ impl Manager {
             applied_index: status.applied.unwrap_or_default(),
             snapshot_index: status.snapshot.unwrap_or_default(),
             purged_index: status.purged.unwrap_or_default(),
+            data_key_version: self.forward.raft.data_key_version(),
+            unlock_key_version: self.unlock_key_version.load(Ordering::Relaxed),
             members: status
                 .members
                 .iter()
@@ -292,6 +376,11 @@ impl Manager {
             if let Some(cluster) = self.forward.store.snapshot().cluster() {
                 let kept = usize::try_from(cluster.spec.snapshots_kept).unwrap_or(usize::MAX);
                 self.forward.raft.set_snapshot_policy(snapshot_policy(&cluster.spec), kept);
+                self.at_rest.send_if_modified(|now| {
+                    let changed = *now != cluster.at_rest;
+                    now.clone_from(&cluster.at_rest);
+                    changed
+                });
                 for (node, until) in &cluster.denied {
                     let denied = Denied { node: *node, until: *until };
                     if self.gossip.deny(denied).await.is_err() {
@@ -332,8 +421,27 @@ impl Edge for Manager {
         })
     }
 
+    fn leading(&self) -> Option<(Tables, Lead)> {
+        let lead = self.forward.raft.lead()?;
+        Some((self.forward.store.snapshot(), lead))
+    }
+
     fn propose(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Version, ControlError>> {
         Box::pin(async { self.forward.propose(changes).await.map_err(to_control) })
+    }
+
+    fn propose_in(
+        &self,
+        lead: Lead,
+        changes: Vec<Change>,
+    ) -> BoxFuture<'_, Result<Option<Version>, ControlError>> {
+        Box::pin(async move {
+            match self.forward.propose_in(Some(lead), changes).await {
+                Ok(version) => Ok(Some(version)),
+                Err(ForwardError::LeadEnded) => Ok(None),
+                Err(error) => Err(to_control(error)),
+            }
+        })
     }
 
     fn raft_status(&self) -> api_system::RaftStatus {
@@ -386,6 +494,38 @@ impl Edge for Manager {
         })
     }
 
+    fn audit_elsewhere(&self, selection: Selection) -> BoxFuture<'_, Vec<AuditAnswer>> {
+        Box::pin(async move {
+            let tables = self.forward.store.snapshot();
+            let managers =
+                tables.nodes.iter().filter(|node| node.manager.is_some() && node.id != self.forward.me);
+            let asked = managers.map(|node| {
+                let (selection, id) = (selection.clone(), node.id);
+                async move {
+                    let member =
+                        self.gossip.member(id).ok_or_else(|| "gossip has not heard of it".to_owned());
+                    let answer = match member {
+                        Ok(member) => self.forward.audit_of(member.id.peer(), selection).await,
+                        Err(reason) => Err(reason),
+                    };
+                    match answer {
+                        Ok(mut answer) => {
+                            for missing in &mut answer.missing {
+                                *missing = format!("manager {id}: {missing}");
+                            }
+                            answer
+                        }
+                        Err(reason) => AuditAnswer {
+                            missing: vec![format!("the record of manager {id} is not here: {reason}")],
+                            ..AuditAnswer::default()
+                        },
+                    }
+                }
+            });
+            futures_util::future::join_all(asked).await
+        })
+    }
+
     fn new_join_token(&self, authority: &Authority) -> Result<Sensitive, ControlError> {
         Ok(JoinToken::generate(&authority.certificate_pem, &mut SystemRandom).to_secret())
     }
@@ -397,7 +537,7 @@ fn snapshot_policy(spec: &ClusterSpec) -> SnapshotPolicy {
 
 fn to_control(error: ForwardError) -> ControlError {
     match error {
-        ForwardError::NoLeader => ControlError::NoLeader,
+        ForwardError::NoLeader | ForwardError::LeadEnded => ControlError::NoLeader,
         ForwardError::Uncertain => ControlError::Unknown { reason: error.to_string() },
         ForwardError::Rejected(rejection) => ControlError::Rejected(rejection),
         ForwardError::TooLarge { .. } => ControlError::Failed { action: "write", source: Box::new(error) },

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use common::limits::STOPPED_NODE_WAIT;
 use common::object::LivenessPreset;
 
 use crate::decide::liveness::Patience;
@@ -25,6 +26,7 @@ impl Pace {
             LivenessPreset::Wan => (ms(1_000), ms(4_000), ms(10_000)),
         };
         let unknown = ms(15_000);
-        Self { heartbeat_period, patience: Patience { session_silence, reconnect, unknown } }
+        let patience = Patience { session_silence, reconnect, unknown, stopped: STOPPED_NODE_WAIT };
+        Self { heartbeat_period, patience }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
-use common::identity::{DataKey, NodeIdentity, NodeKey, RootAuthority};
+use common::identity::{DataKey, DataKeys, NodeIdentity, NodeKey, RootAuthority};
 use common::object::{
     ClusterId, LivenessPreset, Meta, Node, NodeDescription, NodeId, NodeSpec, Role, Version,
 };
@@ -71,6 +71,7 @@ impl Group {
             store: leader.store.clone(),
             transport: leader.transport.clone(),
             clock: Arc::new(SystemClock),
+            audit: Arc::default(),
         })
     }
 
@@ -126,7 +127,7 @@ impl Member {
             folder: run::folder().join("raft"),
             cluster: CLUSTER,
             raft_id,
-            data_key: DataKey::generate(&mut SystemRandom),
+            data_keys: DataKeys { current: DataKey::generate(&mut SystemRandom), version: 0, previous: None },
             timing: Timing::of(LivenessPreset::Lan),
             snapshots: SnapshotPolicy { interval: 10_000, log_entries_kept: 500 },
             snapshots_kept: 0,

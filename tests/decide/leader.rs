@@ -8,6 +8,7 @@ use common::gossip::{MemberState, Membership};
 use common::limits::FULL_PASS_PERIOD;
 use common::object::{NodeDescription, NodeId};
 use common::time::{Monotonic, Timestamp};
+use common::wire::session::Parting;
 use manager::control::wake::Wake;
 use manager::decide::liveness::{Gossip, Heard, Patience};
 use manager::decide::nodes::{Described, NodesView, decide_nodes};
@@ -18,7 +19,7 @@ use manager::store::{Change, Tables};
 pub enum News {
     Opened(NodeId),
     Closed(NodeId),
-    Goodbye(NodeId),
+    Goodbye(NodeId, Parting),
     Gossip(NodeId),
 }
 
@@ -52,7 +53,7 @@ pub struct Lead {
     next_full_pass: Monotonic,
     lost_since: BTreeMap<NodeId, Monotonic>,
     described: BTreeMap<NodeId, Described>,
-    goodbyes: BTreeSet<NodeId>,
+    goodbyes: BTreeMap<NodeId, Parting>,
 }
 
 impl Lead {
@@ -70,7 +71,7 @@ impl Lead {
             next_full_pass: now,
             lost_since: BTreeMap::new(),
             described: BTreeMap::new(),
-            goodbyes: BTreeSet::new(),
+            goodbyes: BTreeMap::new(),
         }
     }
 
@@ -153,8 +154,8 @@ impl Lead {
                 self.lost_since.entry(node).or_insert(now);
                 self.wake.node(node);
             }
-            News::Goodbye(node) => {
-                self.goodbyes.insert(node);
+            News::Goodbye(node, parting) => {
+                self.goodbyes.insert(node, parting);
                 self.wake.node(node);
             }
             News::Gossip(node) => self.wake.node(node),
@@ -162,21 +163,20 @@ impl Lead {
     }
 
     fn hear(&self, membership: &Membership, node: NodeId) -> Heard {
-        let said_goodbye = self.goodbyes.contains(&node);
-        let gossip = if node == self.me {
-            Gossip::Alive
-        } else if said_goodbye {
-            Gossip::Left
-        } else {
-            match membership.member(node).map(|member| member.state) {
+        let goodbye = self.goodbyes.get(&node).copied();
+        let gossip = match goodbye {
+            _ if node == self.me => Gossip::Alive,
+            Some(Parting::Leaves) => Gossip::Left,
+            Some(Parting::Stops) => Gossip::Stopped,
+            None => match membership.member(node).map(|member| member.state) {
                 None => Gossip::Silent,
                 Some(MemberState::Alive) => Gossip::Alive,
                 Some(MemberState::Suspect) => Gossip::Suspect,
                 Some(MemberState::Down) => Gossip::Dead,
-                Some(MemberState::Left) => Gossip::Left,
-            }
+                Some(MemberState::Left) => Gossip::Stopped,
+            },
         };
         let session = self.sessions.get(&node).map(|open| open.heard_at);
-        Heard { session: session.filter(|_| !said_goodbye), gossip }
+        Heard { session: session.filter(|_| goodbye.is_none()), gossip }
     }
 }

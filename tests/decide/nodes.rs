@@ -13,6 +13,7 @@ use common::limits::{CONTROL_RETRY, LEADER_WAIT, PROPOSAL_CHANGES_MAX, SESSION_C
 use common::object::{LivenessPreset, Node, NodeId, NodeState, Role};
 use common::random::{Random, SeededRandom};
 use common::time::{Monotonic, Timestamp};
+use common::wire::session::Parting;
 use manager::preset::Pace;
 use manager::store::{Change, Outcome, Proposal, Store, Write};
 
@@ -44,6 +45,8 @@ pub struct Cluster {
     paused_until: Vec<Option<Monotonic>>,
     /// Has said goodbye and is about to end.
     stopping: Vec<bool>,
+    /// The goodbye it said when it last ran.
+    parted: Vec<Option<Parting>>,
     stalls: Option<(Duration, Duration)>,
     time: TimeGoesForward,
     random: SeededRandom,
@@ -62,6 +65,8 @@ struct Raft {
     term: u64,
     leader: Option<usize>,
     followed_at: Monotonic,
+    /// Since when it has been so at every look.
+    followed_since: Monotonic,
     patience: Duration,
 }
 
@@ -75,7 +80,7 @@ enum What {
     GiveUp { node: usize, number: u64 },
     Beat { node: usize, number: u64 },
     Arrive { node: usize, to: usize, number: u64 },
-    Ended { node: usize, to: usize, number: u64, goodbye: bool },
+    Ended { node: usize, to: usize, number: u64, goodbye: Option<Parting> },
     Idle { node: usize, to: usize, number: u64 },
     Turn { manager: usize, term: u64 },
     Written { manager: usize, term: u64 },
@@ -99,10 +104,11 @@ impl Cluster {
             skew: vec![0; count],
             sessions: vec![Session::new(); count],
             leads: (0..count).map(|_| None).collect(),
-            raft: Raft { term: 1, leader: Some(0), followed_at: now, patience: ms(400) },
+            raft: Raft { term: 1, leader: Some(0), followed_at: now, followed_since: now, patience: ms(400) },
             well_since: vec![Some(now); count],
             paused_until: vec![None; count],
             stopping: vec![false; count],
+            parted: vec![None; count],
             stalls: None,
             time: TimeGoesForward::default(),
             random: SeededRandom::new(seed, "cluster"),
@@ -255,7 +261,7 @@ impl Cluster {
         }
         session.hint = session.gossip;
         let number = session.number;
-        self.send(node, to, What::Ended { node, to, number, goodbye: false });
+        self.send(node, to, What::Ended { node, to, number, goodbye: None });
         self.wait(node);
     }
 
@@ -357,8 +363,8 @@ impl Cluster {
             What::Ended { node, to, number, goodbye } => {
                 let id = self.world.nodes[node].id;
                 if self.session_at(to, id).is_some_and(|open| open.number == number) {
-                    if goodbye {
-                        self.tell(to, News::Goodbye(id));
+                    if let Some(parting) = goodbye {
+                        self.tell(to, News::Goodbye(id, parting));
                     }
                     self.leads[to].as_mut().expect("just seen").sessions.remove(&id);
                     self.tell(to, News::Closed(id));
@@ -369,7 +375,7 @@ impl Cluster {
                 let Some(open) = self.session_at(to, id).filter(|open| open.number == number) else { return };
                 let end = open.heard_at.plus(IDLE);
                 match end <= now {
-                    true => self.happen(What::Ended { node, to, number, goodbye: false }),
+                    true => self.happen(What::Ended { node, to, number, goodbye: None }),
                     false => self.schedule.at(end, what),
                 }
             }

@@ -115,6 +115,8 @@ impl Roles {
             address_pools: Vec::new(),
             subnet_size: 24,
             data_path_port: 0,
+            at_rest: Default::default(),
+            clients: Default::default(),
         };
         let mut changes = vec![Change::Cluster(Write::Create(cluster))];
         for index in 0..managers + workers {

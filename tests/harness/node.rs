@@ -9,6 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
+use common::identity::{NodeIdentity, Stored, file as identity_file};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -128,6 +129,8 @@ impl Node {
         command
             .args(["--host", &host, "daemon", "--state-dir"])
             .arg(self.state_folder())
+            .arg("--secrets-dir")
+            .arg(self.secrets_folder())
             .args(&self.options.arguments)
             .envs(self.options.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
@@ -234,6 +237,20 @@ impl Node {
         self.folder.join("state")
     }
 
+    /// What the node proves itself with, read from its disk; not of a manager that locks.
+    pub fn identity(&self) -> anyhow::Result<NodeIdentity> {
+        match identity_file::load(&self.state_folder().join("identity.pem"))?.context("it has no identity")? {
+            Stored::Open(stored) => Ok(stored.identity),
+            Stored::Locked(_) => anyhow::bail!("its identity is locked"),
+        }
+    }
+
+    /// Where its tasks' secrets and configs lie: on a machine whose temporary files are on a disk the daemon mounts
+    /// memory there, once a task needs it.
+    pub fn secrets_folder(&self) -> PathBuf {
+        self.folder.join("secrets")
+    }
+
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -289,6 +306,7 @@ impl Drop for Node {
             eprintln!("{}", self.log_tail());
         }
         drop(self.disk.take());
+        let _ = nix::mount::umount(&self.secrets_folder()); // most nodes have none
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Tests clear up themselves when they end or panic. The guard is for when the whole program is killed: a shell
 //! that waits for its standard input to close, which happens however this process ends, and then kills every
-//! daemon whose state lies in the folder, removes its network namespaces, small disks, and the folder.
+//! daemon whose state lies in the folder, ends its tasks, removes its network namespaces, small disks, and the folder.
+//! Where the guard was killed too, the next run does its work.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -35,7 +36,7 @@ for process in /proc/[0-9]*; do
 done
 # Tasks outlive their daemon: their supervisors end them when asked to.
 for process in /proc/[0-9]*; do
-  if tr '\0' ' ' <"$process/cmdline" 2>/dev/null | grep -qF -- "task-supervisor $1/"; then
+  if tr '\0' ' ' <"$process/cmdline" 2>/dev/null | grep -qF -- "task-supervisor task $1/"; then
     kill -TERM "${process#/proc/}" 2>/dev/null
   fi
 done
@@ -68,23 +69,44 @@ struct Addresses {
 fn run() -> &'static Run {
     static RUN: OnceLock<Run> = OnceLock::new();
     RUN.get_or_init(|| {
-        let folder = std::env::temp_dir().join(format!("swarm-test-{}", std::process::id()));
-        // A process of this id that is no more left it: the guard of that run was killed too.
-        let _ = std::fs::remove_dir_all(&folder);
+        let (base, id) = (std::env::temp_dir(), std::process::id());
+        // One of this id that is no more may have left its folder too.
+        for dead in left_by_the_dead(&base, id) {
+            let _ = guard(&base, dead, Stdio::null()).status();
+        }
+        let folder = folder_of(&base, id);
         std::fs::create_dir_all(&folder).expect("the folder for temporary files can be written");
-        let guard = Command::new("sh")
-            .args(["-c", GUARD, "guard"])
-            .arg(&folder)
-            .arg(namespace_prefix())
-            .arg(label())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0) // so that an interrupt from the keyboard does not end it with us
-            .spawn()
-            .expect("sh starts");
+        let guard = guard(&base, id, Stdio::piped()).spawn().expect("sh starts");
         Run { folder, _guard: guard, serial: AtomicU64::new(1), addresses: Mutex::default() }
     })
+}
+
+fn folder_of(base: &Path, id: u32) -> PathBuf {
+    base.join(format!("swarm-test-{id}"))
+}
+
+/// The guard of the run that this process was or is; it begins when its standard input ends.
+fn guard(base: &Path, id: u32, input: Stdio) -> Command {
+    let mut guard = Command::new("sh");
+    guard
+        .args(["-c", GUARD, "guard"])
+        .arg(folder_of(base, id))
+        .arg(namespaces_of(id))
+        .arg(id.to_string())
+        .stdin(input)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0); // so that an interrupt from the keyboard does not end it with us
+    guard
+}
+
+/// The runs whose folders are there and whose processes are not; under our own id only an earlier one can be.
+fn left_by_the_dead(base: &Path, us: u32) -> Vec<u32> {
+    let entries = std::fs::read_dir(base).into_iter().flatten().flatten();
+    let ids = entries.filter_map(|entry| {
+        entry.file_name().to_str().and_then(|name| name.strip_prefix("swarm-test-")?.parse::<u32>().ok())
+    });
+    ids.filter(|id| *id == us || !Path::new(&format!("/proc/{id}")).exists()).collect()
 }
 
 /// What marks the containers of this run.
@@ -102,7 +124,11 @@ pub fn folder() -> PathBuf {
 
 /// What the names of this run's network namespaces start with.
 pub fn namespace_prefix() -> String {
-    format!("swt{}", std::process::id())
+    namespaces_of(std::process::id())
+}
+
+fn namespaces_of(id: u32) -> String {
+    format!("swt{id}")
 }
 
 /// A loopback address that no other node of any running test program has.
@@ -155,36 +181,36 @@ mod tests {
         assert_ne!(first, second);
     }
 
-    /// The guard alone, with a process that looks like a daemon of the run: what happens after SIGKILL.
+    /// A process whose command line ends with these words, until it is killed.
+    fn looks_like(words: &[&str]) -> Child {
+        let mut command = Command::new("sh");
+        command.args(["-c", "read line", "swarm"]).args(words).stdin(Stdio::piped());
+        command.spawn().unwrap()
+    }
+
+    /// With processes that look like a daemon of the run and the supervisor of a task: what happens after SIGKILL.
     #[test]
-    fn the_guard_kills_what_a_killed_run_left() {
-        let folder = tempfile::tempdir().unwrap().keep();
-        let guard = |folder: &Path| {
-            Command::new("sh")
-                .args(["-c", GUARD, "guard"])
-                .arg(folder)
-                .arg("swt-no-such-run")
-                .stdin(Stdio::piped())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap()
-        };
-        let sleeper = |state: String| {
-            Command::new("sh")
-                .args(["-c", "read line", "swarm", "--state-dir", &state])
-                .stdin(Stdio::piped())
-                .spawn()
-                .unwrap()
-        };
-        let mut guard = guard(&folder);
-        let mut ours = sleeper(format!("{}/m1", folder.display()));
-        let mut other = sleeper(format!("{}-other/m1", folder.display()));
-        let _open = ours.stdin.take();
-        drop(guard.stdin.take());
-        guard.wait().unwrap();
-        assert_eq!(ours.wait().unwrap().signal(), Some(9));
+    fn the_guard_ends_what_a_killed_run_left() {
+        let base = tempfile::tempdir().unwrap();
+        // No process has such an id.
+        let dead = u32::MAX - 7;
+        let folder = folder_of(base.path(), dead);
+        std::fs::create_dir(&folder).unwrap();
+        let own = folder_of(base.path(), std::process::id());
+        std::fs::create_dir(&own).unwrap();
+        std::fs::create_dir(base.path().join("swarm-test-x")).unwrap();
+        assert_eq!(left_by_the_dead(base.path(), 1), [dead], "who runs is left alone");
+
+        let state = format!("{}/m1", folder.display());
+        let mut daemon = looks_like(&["--state-dir", &state]);
+        let mut supervisor = looks_like(&["task-supervisor", "task", &format!("{state}/processes/x")]);
+        let mut other = looks_like(&["--state-dir", &format!("{}-other/m1", folder.display())]);
+        let _open = (daemon.stdin.take(), supervisor.stdin.take(), other.stdin.take());
+        guard(base.path(), dead, Stdio::null()).status().unwrap();
+        assert_eq!(daemon.wait().unwrap().signal(), Some(9));
+        assert_eq!(supervisor.wait().unwrap().signal(), Some(15), "it ends its task");
         assert!(other.try_wait().unwrap().is_none(), "another run's process lives");
-        assert!(!folder.exists());
+        assert!(!folder.exists() && own.exists());
         other.kill().unwrap();
         other.wait().unwrap();
     }

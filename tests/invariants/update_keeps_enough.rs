@@ -42,11 +42,18 @@ impl UpdateKeepsEnough {
             let slots: BTreeSet<Slot> = after.tasks_of_service(id).map(|task| task.slot).collect();
             let allowed = width(service, slots.len())
                 .max(before.services.get(id).map_or(0, |service| width(service, slots.len())));
-            let out = self.in_replacement.iter().filter(|(service, _)| *service == id).count();
-            if out > allowed {
+            let out: Vec<String> = self
+                .in_replacement
+                .iter()
+                .filter(|(service, _)| *service == id)
+                .map(|(_, slot)| slot.to_string())
+                .collect();
+            if out.len() > allowed {
                 return Err(format!(
-                    "{out} slots of {} are out of service, {allowed} may be",
-                    service.name()
+                    "{} slots of {} are out of service, {allowed} may be: {}",
+                    out.len(),
+                    service.name(),
+                    out.join(", ")
                 ));
             }
         }

@@ -4,9 +4,11 @@
 //! - `worker`: a node's side of its tasks, scripted by image.
 //! - `random`: operators and machines that do anything at any time.
 //! - `script`: commands as an operator would write them; `show`: what they show.
+//! - `secrets`: secrets, their versions and their rotation.
 
 pub mod random;
 pub mod script;
+mod secrets;
 pub mod show;
 pub mod worker;
 pub mod world;

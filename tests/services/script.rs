@@ -9,9 +9,9 @@ use common::object::ports::{EndpointSpec, Port, PublishMode};
 use common::object::service::{UpdateState, UpdateStatus};
 use common::object::{Availability, NodeState, ServiceMode, ServiceSpec, Slot, TaskSpec};
 
-use super::show;
 use super::worker::Behaviour;
 use super::world::World;
+use super::{secrets, show};
 
 /// Carries out a script; answers what its commands showed.
 pub fn run(script: &str) -> Result<String> {
@@ -34,7 +34,8 @@ fn command(world: &mut World, line: &str) -> Result<Option<Vec<String>>> {
     match verb {
         "workers" => rest.iter().for_each(|name| world.add_node(name, |_| {})),
         "worker" => worker(world, name()?, &rest[1..])?,
-        "image" => drop(world.images.insert(name()?.into(), behaviour(&rest[1..])?)),
+        // A task behaves as its image, and as the values of its secrets where there is something to be said of those.
+        "image" | "value" => drop(world.images.insert(name()?.into(), behaviour(&rest[1..])?)),
         "service" => {
             let mut spec = ServiceSpec { name: name()?.into(), ..ServiceSpec::default() };
             spec.task = TaskSpec {
@@ -42,14 +43,19 @@ fn command(world: &mut World, line: &str) -> Result<Option<Vec<String>>> {
                 ..TaskSpec::default()
             };
             rest[1..].iter().try_for_each(|setting| set(&mut spec, setting))?;
+            secrets::resolve(world, &mut spec)?;
             world.create_service(spec);
         }
         "update" => {
             let mut spec = ServiceSpec::clone(world.service(name()?).spec());
             rest[1..].iter().try_for_each(|setting| set(&mut spec, setting))?;
+            secrets::resolve(world, &mut spec)?;
             world.update_service(name()?, |present| *present = spec);
         }
         "rollback" => rollback(world, name()?)?,
+        "secret" => secrets::create(world, name()?, rest.get(1).context("its value")?),
+        "rotate" => secrets::rotate(world, name()?, rest.get(1).context("its new value")?)?,
+        "versions" => return Ok(Some(secrets::versions(world, name()?))),
         "rebalance" => world.edit_service(name()?, |service| service.rebalance += 1),
         "remove" => world.edit_service(name()?, |service| service.removed = true),
         "drain" => world.edit_node(name()?, |node| node.spec.availability = Availability::Drain),
@@ -63,6 +69,7 @@ fn command(world: &mut World, line: &str) -> Result<Option<Vec<String>>> {
             world.edit_node(name()?, |node| node.status.state = NodeState::Down);
             world.crash_node(name()?);
         }
+        "away" => world.edit_node(name()?, |node| node.status.state = NodeState::Disconnected),
         "up" => world.edit_node(name()?, |node| node.status.state = NodeState::Ready),
         "leave" => world.remove_node(name()?),
         "kill" => kill(world, name()?)?,
@@ -98,6 +105,7 @@ fn rollback(world: &mut World, name: &str) -> Result<()> {
             slots: 0,
             failed: 0,
             progress_at: now,
+            rotation: false,
         });
     });
     Ok(())
@@ -173,6 +181,7 @@ fn set(spec: &mut ServiceSpec, setting: &str) -> Result<()> {
         "constraint" => spec.task.placement.constraints.push(value.into()),
         "cpus" => spec.task.resources.reservations.nano_cpus = value.parse::<i64>()? * 1_000_000_000,
         "per-node" => spec.task.placement.replicas_max_per_node = value.parse()?,
+        "secret" => spec.task.container.secrets.push(secrets::reference(value)),
         "label" => drop(spec.labels.insert(value.into(), String::new())),
         "publish" => {
             let (published, target) = value.split_once(':').unwrap_or(("0", value));

@@ -71,7 +71,12 @@ pub fn ports(world: &World, name: &str) -> Vec<String> {
 
 fn image(tables: &Tables, task: &Task) -> String {
     let spec = tables.services.get(task.service).and_then(|service| service.spec_at(task.spec));
-    spec.map_or("?".into(), |spec| spec.task.container.image.clone())
+    spec.map_or("?".into(), |spec| {
+        let secrets = spec.task.container.secrets.iter();
+        let versions: Vec<String> =
+            secrets.map(|secret| format!("{}:{}", secret.name, secret.version)).collect();
+        [vec![spec.task.container.image.clone()], versions].concat().join(" ")
+    })
 }
 
 pub fn node_name(world: &World, node: NodeId) -> String {

@@ -195,7 +195,7 @@ impl World {
         decision.proposals
     }
 
-    fn write(&mut self, changes: Vec<Change>) -> Result<Version, Rejection> {
+    pub fn write(&mut self, changes: Vec<Change>) -> Result<Version, Rejection> {
         self.index += 1;
         let proposal = Proposal { id: self.index, at: self.now, changes };
         let outcome = self.store.apply(self.index, &proposal);
@@ -238,12 +238,12 @@ impl World {
             let assigned = tables.tasks_on_node(*node).filter(|task| task.is_on_node());
             for task in assigned {
                 let spec = tables.services.get(task.service).and_then(|service| service.spec_at(task.spec));
-                let image = &spec
-                    .unwrap_or_else(|| panic!("spec of {task:?} of {:?}", tables.services.get(task.service)))
-                    .task
-                    .container
-                    .image;
-                let behaviour = self.images.get(image).copied().unwrap_or_default();
+                let spec = spec
+                    .unwrap_or_else(|| panic!("spec of {task:?} of {:?}", tables.services.get(task.service)));
+                let values = super::secrets::values(&tables, spec);
+                let said = values.iter().find_map(|value| self.images.get(value));
+                let said = said.or_else(|| self.images.get(&spec.task.container.image));
+                let behaviour = said.copied().unwrap_or_default();
                 let (news, at) = worker.step(task, &behaviour, self.now);
                 if let Some(status) = news {
                     self.planner.report(*node, TaskReport { task: task.id, status });

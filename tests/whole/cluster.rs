@@ -19,6 +19,7 @@ use super::machine::Machine;
 use super::planted::Tamper;
 use super::rules::Rules;
 use crate::invariants::nothing_is_lost::Truth;
+use crate::invariants::payloads_stay_close::Holding;
 
 pub const NODES: u128 = 5;
 /// The simulation goes from one such moment to the next.
@@ -122,6 +123,10 @@ impl Cluster {
         self.lead();
         for node in nodes {
             self.tell(node);
+            let payloads = self.machines[&node].with_agent(|agent| agent.payloads()).unwrap_or_default();
+            if let Err(error) = self.rules.payloads.check(node, &payloads) {
+                self.broken.get_or_insert(error);
+            }
         }
     }
 
@@ -382,6 +387,11 @@ impl Cluster {
         }
     }
 
+    /// Of the machines that are up.
+    pub fn holdings(&self) -> Vec<Holding> {
+        self.machines.values().filter_map(Machine::holding).collect()
+    }
+
     pub fn truths(&self) -> Vec<Truth> {
         let truth = |machine: &Machine| Truth {
             node: machine.id,
@@ -421,7 +431,8 @@ fn brief(change: &Change) -> String {
         Change::Service(change) => write(change, |service| {
             let update = service.update.as_ref().map(|update| update.state.to_string());
             format!(
-                "service {} spec {} {}",
+                "service {} {} spec {} {}",
+                service.id.short(),
                 service.name(),
                 service.current.number,
                 update.unwrap_or_default()
@@ -430,7 +441,13 @@ fn brief(change: &Change) -> String {
         Change::Task(change) => write(change, |task| {
             let node = task.node.map_or(0, |node| node.0);
             let (state, desired) = (task.status.state, task.desired);
-            format!("task {} slot {} on {node}: {state}, wanted {desired}", task.id, task.slot)
+            format!(
+                "task {} of {} slot {} spec {} on {node}: {state}, wanted {desired}",
+                task.id,
+                task.service.short(),
+                task.slot,
+                task.spec
+            )
         }),
     }
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use common::identity::DataKey;
 use common::object::service::RuntimeKind;
 use common::object::{NodeId, TaskId};
 use common::random::SeededRandom;
@@ -19,6 +20,8 @@ use tokio::time::Instant;
 use worker::agent::{Agent, AgentHandle, AgentSettings};
 use worker::runtime::fake::FakeRuntime;
 use worker::runtime::{Runtime as _, Seen};
+
+use crate::invariants::payloads_stay_close::Holding;
 
 /// Files in memory, where the machine has that: nothing here is about real disks.
 const MEMORY: &str = "/dev/shm";
@@ -98,6 +101,7 @@ impl Machine {
             node: self.id,
             hostname: format!("n{}", self.id.0),
             folder: self.folder.path().join("agent"),
+            local_key: DataKey::generate(&mut SeededRandom::new(self.seed, "local key")),
             runtimes: BTreeMap::from([(RuntimeKind::Fake, engine)]),
             random: Box::new(SeededRandom::new(self.seed, &name)),
             clock: self.clock.clone(),
@@ -150,6 +154,17 @@ impl Machine {
     pub fn end(&self, task: TaskId, code: i64) {
         let _guard = self.life.as_ref().map(|life| life.runtime.enter());
         self.engine.end(task, code);
+    }
+
+    /// What it has of secrets and configs; none while the daemon is down.
+    pub fn holding(&self) -> Option<Holding> {
+        let payloads = self.with_agent(|agent| agent.payloads().into_iter().collect())?;
+        let content = |task: TaskId| {
+            let (files, _) = self.engine.files(task);
+            files.iter().map(|file| file.data.reveal().to_vec()).collect()
+        };
+        let files = self.present().into_iter().map(|task| (task, content(task))).collect();
+        Some(Holding { node: self.id, payloads, files })
     }
 
     pub fn running(&self) -> usize {

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use common::object::TaskId;
-use manager::store::{Change, Tables};
+use manager::store::{Change, Tables, Write};
 
 use crate::invariants::one_task_per_slot::OneTaskPerSlot;
+use crate::invariants::payloads_stay_close::PayloadsStayClose;
 use crate::invariants::update_keeps_enough::UpdateKeepsEnough;
 use crate::invariants::{reservations_are_kept, tasks_go_forward};
 
@@ -15,11 +16,17 @@ pub struct Rules {
     pub ended: BTreeSet<TaskId>,
     slots: OneTaskPerSlot,
     updates: UpdateKeepsEnough,
+    pub payloads: PayloadsStayClose,
 }
 
 impl Rules {
     /// `changes` were just written.
     pub fn check(&mut self, before: &Tables, after: &Tables, changes: &[Change]) -> Result<(), String> {
+        for change in changes {
+            if let Change::Task(Write::Create(task) | Write::Update { value: task, .. }) = change {
+                self.payloads.note(after, task);
+            }
+        }
         self.slots.check(after, changes)?;
         self.updates.check(before, after, changes)?;
         reservations_are_kept::check(after, &self.ended)?;

@@ -2,17 +2,25 @@
 
 use std::time::Duration;
 
+use common::object::container::FileReference;
+use common::object::payload::{PayloadSpec, PayloadVersion};
 use common::object::policy::{FailureAction, Ratio, RestartPolicy, UpdateConfig, UpdateOrder};
+use common::object::sensitive::SensitiveBytes;
 use common::object::service::{JobStatus, RuntimeKind, UpdateState, UpdateStatus};
-use common::object::{Availability, Node, NodeId, Service, ServiceId, ServiceMode, ServiceSpec, TaskState};
+use common::object::{
+    Availability, Node, NodeId, Payload, PayloadId, PayloadKind, Service, ServiceId, ServiceMode,
+    ServiceSpec, TaskState,
+};
 use common::random::{Random, SeededRandom};
 use manager::store::{Change, Write};
 
 use super::cluster::{Cluster, NODES, Unkind};
 use super::planted::Tamper;
-use crate::invariants::nothing_is_lost;
+use crate::invariants::{nothing_is_lost, payloads_stay_close};
 
 const ACTS: usize = 40;
+/// Secrets that services may use.
+const PAYLOADS: u128 = 3;
 /// Once faults have ended, all is well within this time.
 const MEND_TIME_MAX: Duration = Duration::from_secs(600);
 /// And stays so.
@@ -46,6 +54,7 @@ pub fn story(seed: u64, tamper: Tamper) -> Result<Vec<String>, String> {
         Story { cluster, random: SeededRandom::new(seed, "story"), services: Vec::new(), named: 0 };
     story.cluster.unkind.proposals = [0, 4, 12, 40][(seed % 4) as usize];
     story.cluster.unkind.doubled = [0, 0, 10, 40][(seed / 4 % 4) as usize];
+    story.make_payloads();
     for _ in 0..ACTS {
         story.act();
         if story.cluster.broken.is_some() {
@@ -68,7 +77,7 @@ impl Story {
     /// One thing that somebody does or that breaks, and some time after it.
     fn act(&mut self) {
         let node = NodeId(self.below(NODES as usize) as u128 + 1);
-        match self.below(20) {
+        match self.below(21) {
             0..=3 if self.services.len() < 5 => self.create(),
             0..=6 => self.change(),
             7 => self.roll_back(),
@@ -93,6 +102,7 @@ impl Story {
                 self.cluster.lose_leader(gap);
             }
             18 => self.kill_task(),
+            19 => self.rotate(),
             _ => {
                 let away = self.below(3) == 0;
                 self.cluster.note(format_args!("engine of node {} away: {away}", node.0));
@@ -137,6 +147,55 @@ impl Story {
         link.is_cut = !link.is_cut;
         let is_cut = link.is_cut;
         self.cluster.note(format_args!("node {} is cut off: {is_cut}", node.0));
+    }
+
+    fn make_payloads(&mut self) {
+        for id in 1..=PAYLOADS {
+            let spec = PayloadSpec { name: format!("p{id}"), ..PayloadSpec::default() };
+            let at = self.cluster.wall();
+            let payload = Payload::new(PayloadId(id), PayloadKind::Secret, spec, value(id, 1), at);
+            self.cluster.write(vec![Change::Payload(Write::Create(payload))]);
+        }
+    }
+
+    /// A new version: tasks that refresh get it as they run, others with their service's next spec, if that names it.
+    fn rotate(&mut self) {
+        let id = self.below(PAYLOADS as usize) as u128 + 1;
+        let tables = self.cluster.store.snapshot();
+        let mut payload = Payload::clone(tables.payloads.get(PayloadId(id)).expect("payloads stay"));
+        let number = payload.newest().number + 1;
+        let (created_at, data) = (self.cluster.wall(), value(id, number));
+        payload.versions.push(PayloadVersion { number, created_at, data });
+        self.cluster.write(vec![Change::Payload(Write::update(payload))]);
+        if !self.services.is_empty() && self.below(2) == 0 {
+            let service = self.pick(&self.services.clone());
+            self.update_service(service, |spec| {
+                let secrets = spec.task.container.secrets.iter_mut();
+                let of_it = secrets.filter(|secret| secret.payload() == Some(PayloadId(id)));
+                of_it.for_each(|secret| secret.version = number);
+            });
+        }
+    }
+
+    /// What a new service uses.
+    fn secrets(&mut self) -> Vec<FileReference> {
+        let tables = self.cluster.store.snapshot();
+        let mut secrets = Vec::new();
+        for payload in tables.payloads.iter() {
+            if self.random.next_u64() % 4 + payload.id.0 as u64 <= 3 {
+                continue;
+            }
+            let refresh = self.random.next_u64().is_multiple_of(2).then(|| "SIGHUP".to_string());
+            let (id, version) = (payload.id.to_string(), payload.newest().number);
+            secrets.push(FileReference {
+                id,
+                target: Some(payload.spec.name.clone()),
+                version,
+                refresh,
+                ..FileReference::default()
+            });
+        }
+        secrets
     }
 
     fn kill_task(&mut self) {
@@ -192,6 +251,7 @@ impl Story {
         spec.task.runtime = RuntimeKind::Fake;
         let env = if mode.is_job() { WORK } else { self.pick(&GOOD) };
         spec.task.container.env = owned(env);
+        spec.task.container.secrets = self.secrets();
         spec.task.resources.reservations.nano_cpus = self.pick(&[0, 500_000_000, 1_000_000_000]);
         spec.task.resources.reservations.memory_bytes = self.pick(&[0, 1 << 30]);
         spec.task.restart = Some(RestartPolicy {
@@ -259,6 +319,7 @@ impl Story {
                     slots: 0,
                     failed: 0,
                     progress_at: now,
+                    rotation: false,
                 });
             }
         });
@@ -292,6 +353,11 @@ impl Story {
         for id in self.services.clone() {
             self.update_service(id, |spec| {
                 spec.task.placement.constraints.clear();
+                // A node whose engine was away for long tries again only after a pause that may be longer than this,
+                // and an update that gives up goes back to what cannot be had everywhere.
+                if let Some(update) = &mut spec.update {
+                    update.progress_deadline = None;
+                }
                 if !spec.mode.is_job() {
                     spec.task.container.env = owned(GOOD[0]);
                 }
@@ -309,7 +375,12 @@ impl Story {
             }
             let now = self.cluster.now;
             let tables = self.cluster.store.snapshot();
-            match nothing_is_lost::check(&tables, self.services.len(), &self.cluster.truths()) {
+            let is_well = nothing_is_lost::check(&tables, self.services.len(), &self.cluster.truths());
+            let has_files = || {
+                let mut holdings = self.cluster.holdings().into_iter();
+                holdings.try_for_each(|holding| payloads_stay_close::check_at_rest(&tables, &holding))
+            };
+            match is_well.and_then(|()| has_files()) {
                 Ok(()) if now >= *well_since.get_or_insert(now) + STAYS_WELL => {
                     return Ok(std::mem::take(&mut self.cluster.trace));
                 }
@@ -330,6 +401,10 @@ impl Story {
         let broken = self.cluster.broken.clone().unwrap_or_default();
         format!("{last}\nat {} ms: {broken}", self.cluster.now.as_millis())
     }
+}
+
+fn value(id: u128, version: u64) -> SensitiveBytes {
+    SensitiveBytes::new(format!("p{id} v{version}").into_bytes())
 }
 
 fn owned(env: &[&str]) -> Vec<String> {

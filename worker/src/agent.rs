@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use common::disk::DiskError;
+use common::identity::DataKey;
 use common::limits::{LEAVE_REMOVE_WAIT, LEAVE_TASKS_WAIT, LOG_STREAMS_MAX, STOP_PARALLEL_MAX};
 use common::object::node::Platform;
 use common::object::service::RuntimeKind;
@@ -25,7 +26,7 @@ use common::random::Random;
 use common::shutdown::Tasks;
 use common::time::{Clock, Timestamp};
 use common::transport::Stream;
-use common::wire::assignment::{AssignmentUpdate, TaskReport};
+use common::wire::assignment::{AssignmentUpdate, PayloadKey, TaskReport};
 use futures_util::stream::StreamExt;
 use tokio::sync::{Notify, Semaphore, watch};
 use tracing::{info, warn};
@@ -45,6 +46,8 @@ pub struct AgentSettings {
     pub hostname: String,
     /// Its own; nobody else keeps files there.
     pub folder: PathBuf,
+    /// What the journal there is sealed with.
+    pub local_key: DataKey,
     pub runtimes: BTreeMap<RuntimeKind, Arc<dyn Runtime>>,
     pub random: Box<dyn Random>,
     pub clock: Arc<dyn Clock>,
@@ -89,8 +92,8 @@ struct Written {
 impl Agent {
     /// Reads what this node knew and goes on from there. Within a tokio runtime.
     pub fn start(settings: AgentSettings) -> Result<AgentHandle, DiskError> {
-        let AgentSettings { node, hostname, folder, runtimes, random, clock, tasks } = settings;
-        let (disk, restored) = Disk::open(&folder)?;
+        let AgentSettings { node, hostname, folder, local_key, runtimes, random, clock, tasks } = settings;
+        let (disk, restored) = Disk::open(&folder, &local_key)?;
         let platform =
             Platform { architecture: std::env::consts::ARCH.into(), os: std::env::consts::OS.into() };
         let shared = Arc::new(Shared {
@@ -171,6 +174,11 @@ impl AgentHandle {
     /// Tasks that run now.
     pub fn running(&self) -> usize {
         self.shared.table().running()
+    }
+
+    /// The secrets and configs this node has in memory.
+    pub fn payloads(&self) -> Vec<PayloadKey> {
+        self.shared.table().assigned.payloads().collect()
     }
 
     /// Tasks of which anything is left here.
@@ -285,6 +293,7 @@ impl Shared {
                 spec: spec.clone(),
                 is_incomplete: false,
                 is_leaving: false,
+                given: table.assigned.given(spec),
             };
             let status = TaskStatus {
                 state: TaskState::Failed,
@@ -325,13 +334,13 @@ impl Shared {
 
     fn assign(self: &Arc<Self>, table: &mut Table, task: TaskId) {
         let Some((assigned, spec)) = table.assigned.task(task) else { return };
-        let (assigned, spec) = (assigned.clone(), spec.clone());
+        let (assigned, spec, given) = (assigned.clone(), spec.clone(), table.assigned.given(spec));
         match table.entries.get(&task) {
             // What is on its way out goes to its end; see `forget`.
             Some(entry) if entry.is_leaving() => {}
-            Some(_) => table.renew(task, &assigned, &spec),
+            Some(_) => table.renew(task, &assigned, &spec, given),
             None => {
-                let order = Order { assigned, spec, is_incomplete: false, is_leaving: false };
+                let order = Order { assigned, spec, is_incomplete: false, is_leaving: false, given };
                 let status =
                     TaskStatus { state: TaskState::Assigned, at: self.now(), ..TaskStatus::default() };
                 self.add(table, order, status, None);

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use common::limits::{LEAVE_TASKS_WAIT, REPORTS_ANSWER_WAIT, START_PARALLEL_MAX, STOP_GRACE_DEFAULT};
 use common::object::container::{ReadyCheck, ReadyProbe};
 use common::object::sensitive::Sensitive;
-use common::object::{ServiceId, Slot, TaskSpec};
-use common::wire::assignment::{AssignedSpec, AssignedTask, digest};
+use common::object::{PayloadId, ServiceId, Slot, TaskSpec};
+use common::wire::assignment::{AssignedPayload, AssignedSpec, AssignedTask, digest};
 use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::*;
+use crate::payloads::tests::{payload, reference};
 use crate::world_test::{World, start};
 use TaskState::*;
 
@@ -38,6 +39,97 @@ async fn a_task_lives_and_ends() {
     world.until_known(0).await;
     assert_eq!(world.engine.counts().removed, 1);
     assert_eq!(world.said().await, []);
+}
+
+/// What the engine was given for a task: contents, and the signals of refreshes.
+fn files(world: &World, id: u128) -> (Vec<String>, Vec<String>) {
+    let (files, signals) = world.engine.files(TaskId(id));
+    let text = |file: crate::runtime::TaskFile| String::from_utf8_lossy(file.data.reveal()).into_owned();
+    (files.into_iter().map(text).collect(), signals)
+}
+
+fn texts(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| text.to_string()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_has_its_secrets_until_its_end_and_no_longer() {
+    let mut world = World::new(&[]);
+    world.spec.container.secrets = vec![reference(1, 1, None)];
+    world.payloads.insert((PayloadId(1), 1), payload(1, 1, "value"));
+    world.tell(1, Running);
+    world.until_state(1, Running).await;
+    assert_eq!(files(&world, 1).0, ["value"]);
+    assert_eq!(world.agent.payloads(), [(PayloadId(1), 1)]);
+    let on_disk = std::fs::read(world.folder.path().join("agent").join(crate::disk::FILE)).unwrap();
+    assert!(!on_disk.is_empty() && !on_disk.windows(5).any(|bytes| bytes == b"value"));
+    world.engine.end(TaskId(1), 0);
+    world.until_state(1, Complete).await;
+    world.give(None, Some((PayloadId(1), 1)));
+    world.said().await;
+    assert_eq!((files(&world, 1).0.len(), world.agent.payloads().len()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_runs_goes_on_without_its_secrets_and_what_is_to_start_waits_for_them() {
+    let mut world = World::new(&["FAKE_PREPARE_MS=5000"]);
+    world.spec.container.secrets = vec![reference(1, 1, None)];
+    world.payloads.insert((PayloadId(1), 1), payload(1, 1, "value"));
+    world.tell(1, Running);
+    world.until_state(1, Running).await;
+    world.tell(2, Running);
+    world.until_state(2, Preparing).await;
+    world.restart().await;
+    let waiting = world.until(2, "waiting", |status| !status.error.is_empty()).await;
+    assert_eq!(&*waiting.error, "waiting for secret p1 (version 1): no manager has sent it yet");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    world.until_state(1, Running).await;
+    assert_eq!(world.engine.counts().started, 1);
+    world.agent.session_opened();
+    world.tell_all();
+    let running = world.until_state(2, Running).await;
+    assert_eq!((&*running.error, files(&world, 2).0), ("", texts(&["value"])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_cannot_be_made_is_a_rejection_that_does_not_show_it() {
+    let mut world = World::new(&[]);
+    world.spec.container.secrets = vec![reference(1, 1, None)];
+    let template = AssignedPayload { templated: true, ..payload(1, 1, "hunter2 {{secret `none`}}") };
+    world.payloads.insert((PayloadId(1), 1), template);
+    world.tell(1, Running);
+    let rejected = world.until_state(1, Rejected).await;
+    let reason = "secret p1: expanding it failed: it names a secret or config that the task does not have";
+    assert_eq!(&*rejected.error, reason);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_version_reaches_what_runs_once_also_after_a_restart() {
+    let mut world = World::new(&[]);
+    world.spec.container.secrets = vec![reference(1, 1, Some("SIGHUP"))];
+    let key = |version| (PayloadId(1), version);
+    world.payloads.insert(key(1), payload(1, 1, "one"));
+    world.tell(1, Running);
+    world.until_state(1, Running).await;
+    world.give(Some(payload(1, 2, "two")), Some(key(1)));
+    world.said().await;
+    assert_eq!(files(&world, 1), (texts(&["two"]), texts(&["SIGHUP"])));
+    world.restart().await;
+    world.payloads = [(key(3), payload(1, 3, "three"))].into();
+    world.agent.session_opened();
+    world.tell_all();
+    world.said().await;
+    assert_eq!(files(&world, 1), (texts(&["three"]), texts(&["SIGHUP", "SIGHUP"])));
+    // One that cannot be made changes nothing that runs.
+    let template = AssignedPayload { templated: true, ..payload(1, 4, "{{nothing}}") };
+    world.give(Some(template), Some(key(3)));
+    let running = world.until(1, "shown", |status| status.error.contains("not defined")).await;
+    assert_eq!((running.state, files(&world, 1).0), (Running, texts(&["three"])));
+    world.give(Some(payload(1, 5, "five")), Some(key(4)));
+    world.until(1, "well again", |status| status.error.is_empty()).await;
+    assert_eq!(files(&world, 1).0, ["five"]);
+    world.engine.end(TaskId(1), 1);
+    world.until_state(1, Failed).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -407,7 +499,7 @@ fn any_update() -> impl Strategy<Value = AssignmentUpdate> {
             applies_to,
             results_in,
             more,
-            digest: if applies_to == 0 { digest(tasks.iter()) } else { 0 },
+            digest: if applies_to == 0 { digest(tasks.iter(), std::iter::empty()) } else { 0 },
             specs,
             tasks,
             removed: vec![TaskId(removed)],

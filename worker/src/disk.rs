@@ -1,19 +1,22 @@
 //! What this node was told and has done, across restarts of its daemon: one journal in the node's folder.
 //!
 //! Losing it costs nothing but knowledge: with the next session the managers say everything again, and the runtimes
-//! say what is there. Credentials are not written: a task that still has to pull waits for that session.
+//! say what is there. Credentials are not written: a task that still has to pull waits for that session. The rest is
+//! sealed: environments and labels are nobody's business who finds the disk of a locked manager.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use common::disk::DiskError;
+use common::identity::{DataKey, LocalSealer};
 use common::journal::Journal;
 use common::object::{TaskId, TaskStatus};
 use common::wire::assignment::{AssignedSpec, AssignedTask};
 use common::wire::codec;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
+use zeroize::Zeroizing;
 
 use crate::task::assigned::SpecKey;
 use crate::task::next_step::Stopping;
@@ -58,11 +61,13 @@ pub struct Restored {
 #[derive(Debug)]
 pub struct Disk {
     journal: Journal,
+    sealer: LocalSealer,
 }
 
 impl Disk {
-    pub fn open(folder: &Path) -> Result<(Self, Restored), DiskError> {
+    pub fn open(folder: &Path, key: &DataKey) -> Result<(Self, Restored), DiskError> {
         let path = folder.join(FILE);
+        let sealer = LocalSealer::new(key, KIND);
         let (journal, found) = Journal::open(&path, KIND, FORMAT)?;
         if let Some(damage) = found.damage {
             let set_aside = damage.set_aside.display().to_string();
@@ -70,21 +75,25 @@ impl Disk {
         }
         let mut restored = Restored::default();
         for record in &found.records {
-            match codec::decode(record) {
-                Ok(record) => restored.add(record),
-                Err(error) => {
-                    let file = path.display().to_string();
-                    warn!(file, %error, "skipped a record of this node's tasks");
-                }
-            }
+            let skipped = match sealer.open(record) {
+                Err(error) => error.to_string(),
+                Ok(record) => match codec::decode(&record) {
+                    Ok(record) => {
+                        restored.add(record);
+                        continue;
+                    }
+                    Err(error) => error.to_string(),
+                },
+            };
+            warn!(file = %path.display(), reason = skipped, "skipped a record of this node's tasks");
         }
         restored.settle();
-        Ok((Self { journal }, restored))
+        Ok((Self { journal, sealer }, restored))
     }
 
     /// On disk when this returns. Blocks.
     pub fn append(&mut self, records: &[Record]) -> Result<(), DiskError> {
-        self.journal.append(&encode(records))
+        self.journal.append(&self.encode(records))
     }
 
     pub fn is_worth_replacing(&self) -> bool {
@@ -93,12 +102,13 @@ impl Disk {
 
     /// Puts these in place of everything. Blocks.
     pub fn replace(&mut self, records: &[Record]) -> Result<(), DiskError> {
-        self.journal.replace(&encode(records))
+        self.journal.replace(&self.encode(records))
     }
-}
 
-fn encode(records: &[Record]) -> Vec<Vec<u8>> {
-    records.iter().map(codec::encode).collect()
+    fn encode(&self, records: &[Record]) -> Vec<Vec<u8>> {
+        let seal = |record| self.sealer.seal(&Zeroizing::new(codec::encode(record)));
+        records.iter().map(seal).collect()
+    }
 }
 
 impl StoredSpec {
@@ -145,6 +155,11 @@ mod tests {
     use super::*;
     use common::object::sensitive::Sensitive;
     use common::object::{ServiceId, Slot, TaskSpec, TaskState};
+    use common::random::SeededRandom;
+
+    fn key() -> DataKey {
+        DataKey::generate(&mut SeededRandom::new(1, "local key"))
+    }
 
     fn spec(auth: Option<&str>) -> Arc<AssignedSpec> {
         let registry_auth = auth.map(|text| Sensitive::new(text.into()));
@@ -182,14 +197,14 @@ mod tests {
     #[test]
     fn the_newest_of_each_comes_back() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut disk, restored) = Disk::open(folder.path()).unwrap();
+        let (mut disk, restored) = Disk::open(folder.path(), &key()).unwrap();
         assert!(restored.tasks.is_empty());
         let spec = Record::Spec(Box::new(StoredSpec::new(&spec(None), false)));
         disk.append(&[spec, record(task(1, TaskState::Accepted)), record(task(2, TaskState::Ready))])
             .unwrap();
         disk.append(&[record(task(1, TaskState::Running)), Record::Forgotten(TaskId(2))]).unwrap();
         drop(disk);
-        let (_, restored) = Disk::open(folder.path()).unwrap();
+        let (_, restored) = Disk::open(folder.path(), &key()).unwrap();
         assert_eq!(restored.tasks, BTreeMap::from([(TaskId(1), task(1, TaskState::Running))]));
         assert_eq!(restored.specs.len(), 1);
     }
@@ -197,20 +212,34 @@ mod tests {
     #[test]
     fn credentials_stay_in_memory() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut disk, _) = Disk::open(folder.path()).unwrap();
+        let (mut disk, _) = Disk::open(folder.path(), &key()).unwrap();
         let stored = StoredSpec::new(&spec(Some("hunter2hunter2")), false);
         disk.append(&[Record::Spec(Box::new(stored)), record(task(1, TaskState::Ready))]).unwrap();
         let bytes = std::fs::read(folder.path().join(FILE)).unwrap();
         assert!(!bytes.windows(8).any(|window| window == b"hunter2h"));
-        let (_, restored) = Disk::open(folder.path()).unwrap();
+        let (_, restored) = Disk::open(folder.path(), &key()).unwrap();
         let spec = &restored.specs[&(ServiceId(1), 3)];
         assert!(spec.is_incomplete && spec.spec.task.registry_auth.is_none());
     }
 
     #[test]
+    fn nothing_is_readable_and_another_node_s_key_opens_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut disk, _) = Disk::open(folder.path(), &key()).unwrap();
+        let mut stored = StoredSpec::new(&spec(None), false);
+        Arc::make_mut(&mut stored.spec).service_name = "a-name-that-is-nobodys-business".into();
+        disk.append(&[Record::Spec(Box::new(stored)), record(task(1, TaskState::Running))]).unwrap();
+        let bytes = std::fs::read(folder.path().join(FILE)).unwrap();
+        assert!(!bytes.windows(8).any(|window| window == b"a-name-t"));
+        let other = DataKey::generate(&mut SeededRandom::new(2, "local key"));
+        let (_, restored) = Disk::open(folder.path(), &other).unwrap();
+        assert!(restored.tasks.is_empty() && restored.specs.is_empty());
+    }
+
+    #[test]
     fn a_damaged_journal_is_no_crash_and_keeps_what_it_can() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut disk, _) = Disk::open(folder.path()).unwrap();
+        let (mut disk, _) = Disk::open(folder.path(), &key()).unwrap();
         let spec = Record::Spec(Box::new(StoredSpec::new(&spec(None), false)));
         disk.append(&[spec, record(task(1, TaskState::Running))]).unwrap();
         let path = folder.path().join(FILE);
@@ -219,7 +248,7 @@ mod tests {
             let mut bytes = whole.clone();
             bytes[at] ^= 0x55;
             std::fs::write(&path, &bytes).unwrap();
-            let (_, restored) = Disk::open(folder.path()).unwrap();
+            let (_, restored) = Disk::open(folder.path(), &key()).unwrap();
             assert!(restored.tasks.len() <= 1);
         }
     }

@@ -17,7 +17,7 @@ use common::report::Report;
 use common::transport::{Peer, Stream, StreamKind, TransportError};
 use common::wire::frame::{FrameError, expect_message, read_message, write_message};
 use common::wire::join::KnownManager;
-use common::wire::session::{ManagerMessage, Membership, NodeMessage};
+use common::wire::session::{ManagerMessage, Membership, NodeMessage, Parting};
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -57,8 +57,8 @@ pub struct Session {
     /// Known managers, for when nobody knows who leads.
     pub managers: Arc<dyn Fn() -> Vec<Peer> + Send + Sync>,
     pub state: watch::Sender<SessionState>,
-    /// Set to true to say goodbye and end.
-    pub goodbye: watch::Receiver<bool>,
+    /// Set to say goodbye, and why, and end.
+    pub goodbye: watch::Receiver<Option<Parting>>,
     /// Who runs this node's tasks.
     pub agent: AgentHandle,
     pub random: Box<dyn Random>,
@@ -81,7 +81,7 @@ impl Session {
         let mut turn = 0usize;
         let mut pause = SESSION_RETRY_MIN;
         loop {
-            if *self.goodbye.borrow() {
+            if self.goodbye.borrow().is_some() {
                 return;
             }
             let named = hint.take().or(*self.leader.borrow_and_update());
@@ -191,7 +191,7 @@ impl Session {
                 let message = tokio::select! {
                     _ = beat.tick() => NodeMessage::Heartbeat,
                     Ok(()) = self.about.changed() => describe(self.about.borrow_and_update().clone()),
-                    Ok(_) = self.goodbye.wait_for(|goodbye| *goodbye) => NodeMessage::Goodbye,
+                    Some(parting) = wait_for_goodbye(&mut self.goodbye) => NodeMessage::Goodbye(parting),
                     () = reports => match agent.take_reports() {
                         Some((number, reports)) => {
                             // A full message says that more waits.
@@ -214,7 +214,7 @@ impl Session {
                         }
                     }
                 };
-                let goodbye = matches!(message, NodeMessage::Goodbye);
+                let goodbye = matches!(message, NodeMessage::Goodbye(_));
                 if let Err(error) = write_message(&mut send, &message).await {
                     return End::Lost(Report(&error).to_string());
                 }
@@ -229,6 +229,11 @@ impl Session {
             end = writing => end,
         }
     }
+}
+
+/// None when nobody is there any more to have this node say goodbye.
+async fn wait_for_goodbye(goodbye: &mut watch::Receiver<Option<Parting>>) -> Option<Parting> {
+    goodbye.wait_for(Option::is_some).await.ok().and_then(|goodbye| *goodbye)
 }
 
 fn describe(about: About) -> NodeMessage {

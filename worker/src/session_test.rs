@@ -17,7 +17,7 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 struct Manager {
     streams: mpsc::Receiver<DuplexStream>,
     /// What keeps the session going.
-    _watches: (watch::Sender<About>, watch::Sender<Option<Peer>>, watch::Sender<bool>),
+    _watches: (watch::Sender<About>, watch::Sender<Option<Peer>>, watch::Sender<Option<Parting>>),
     tasks: Tasks,
 }
 
@@ -38,7 +38,7 @@ impl Manager {
         let about = About { description: NodeDescription::default(), addr: "127.0.0.1:2".into() };
         let (about, about_reader) = watch::channel(about);
         let (leader, leader_reader) = watch::channel(Some(peer));
-        let (goodbye, goodbye_reader) = watch::channel(false);
+        let (goodbye, goodbye_reader) = watch::channel(None);
         let session = Session {
             open,
             about: about_reader,

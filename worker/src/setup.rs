@@ -1,4 +1,5 @@
-//! A task as it was assigned, made into what a runtime is given: its name, its host ports, its templates filled in.
+//! A task as it was assigned, made into what a runtime is given: its name, its host ports, its secrets and configs, its
+//! templates filled in.
 
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use common::object::template::{TemplateError, Values, fill_in, has_templates};
 use common::object::{NodeId, Slot, TaskId};
 use common::wire::assignment::{AssignedSpec, AssignedTask};
 
+use crate::payloads::{Given, Problem};
 use crate::runtime::TaskSetup;
 
 /// Where tasks run: what templates may say of this node.
@@ -23,29 +25,35 @@ pub fn task_name(service_name: &str, slot: Slot, task: TaskId) -> String {
     format!("{service_name}.{slot}.{task}")
 }
 
+/// Also says why the task cannot have its files, where it cannot: the setup is then without any.
 pub fn task_setup(
     task: &AssignedTask,
     spec: &AssignedSpec,
+    given: &Given,
     place: &Place,
-) -> Result<TaskSetup, TemplateError> {
+) -> Result<(TaskSetup, Option<Problem>), TemplateError> {
     let name = task_name(&spec.service_name, task.slot, task.id);
     let mut filled = spec.task.clone();
+    let values = Values {
+        service: spec.service,
+        service_name: &spec.service_name,
+        service_labels: Some(&spec.service_labels),
+        node: place.node,
+        node_hostname: &place.hostname,
+        platform: &place.platform,
+        task: task.id,
+        task_name: &name,
+        slot: task.slot,
+    };
     // Most specs have none, and their tasks share one.
     if has_templates(&filled.container) {
-        let values = Values {
-            service: spec.service,
-            service_name: &spec.service_name,
-            service_labels: Some(&spec.service_labels),
-            node: place.node,
-            node_hostname: &place.hostname,
-            platform: &place.platform,
-            task: task.id,
-            task_name: &name,
-            slot: task.slot,
-        };
         fill_in(&mut Arc::make_mut(&mut filled).container, &values)?;
     }
-    Ok(TaskSetup {
+    let (files, problem) = match given.files(&filled.container, values) {
+        Ok(files) => (files, None),
+        Err(problem) => (Vec::new(), Some(problem)),
+    };
+    let setup = TaskSetup {
         task: task.id,
         service: spec.service,
         service_name: spec.service_name.clone(),
@@ -57,7 +65,9 @@ pub fn task_setup(
         spec: filled,
         ports: spec.ports.iter().filter(|port| port.mode == PublishMode::Host).cloned().collect(),
         granted: task.granted.as_deref().unwrap_or_default().to_vec(),
-    })
+        files,
+    };
+    Ok((setup, problem))
 }
 
 #[cfg(test)]
@@ -91,7 +101,7 @@ mod tests {
             iteration: None,
         };
         let place = Place { node: NodeId(9), hostname: "n1".into(), platform: Platform::default() };
-        task_setup(&task, spec, &place)
+        task_setup(&task, spec, &Given::default(), &place).map(|(setup, _)| setup)
     }
 
     #[test]

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::identity::DataKey;
 use common::object::service::RuntimeKind;
 use common::object::{NodeId, ServiceId, Slot, TaskId, TaskSpec, TaskState, TaskStatus};
 use common::random::SeededRandom;
 use common::shutdown::Tasks;
 use common::time::{Clock, Monotonic, Timestamp};
-use common::wire::assignment::{AssignedSpec, AssignedTask, AssignmentUpdate, digest};
+use common::wire::assignment::{
+    AssignedPayload, AssignedSpec, AssignedTask, AssignmentUpdate, PayloadKey, digest,
+};
 use tokio::time::Instant;
 
 use crate::agent::{Agent, AgentHandle, AgentSettings};
@@ -44,6 +47,7 @@ pub struct World {
     /// What the managers want here.
     pub spec: TaskSpec,
     pub wanted: BTreeMap<TaskId, AssignedTask>,
+    pub payloads: BTreeMap<PayloadKey, AssignedPayload>,
     pub number: u64,
 }
 
@@ -57,7 +61,16 @@ impl World {
         let engine = FakeRuntime::new(clock.clone());
         let agent = start(&folder, &engine, clock.clone());
         agent.session_opened();
-        Self { folder, clock, engine, agent, spec, wanted: BTreeMap::new(), number: 0 }
+        Self {
+            folder,
+            clock,
+            engine,
+            agent,
+            spec,
+            wanted: BTreeMap::new(),
+            payloads: BTreeMap::new(),
+            number: 0,
+        }
     }
 
     /// What is wanted of a task now; told with the next update.
@@ -95,7 +108,8 @@ impl World {
             }],
             tasks,
             removed,
-            digest: digest(self.wanted.values()),
+            payloads: if applies_to == 0 { self.payloads.values().cloned().collect() } else { Vec::new() },
+            digest: digest(self.wanted.values(), self.payloads.keys().copied()),
             ..AssignmentUpdate::default()
         }
     }
@@ -114,6 +128,16 @@ impl World {
         }
         let task = self.wanted[&TaskId(id)].clone();
         let update = self.update(self.number, vec![task], Vec::new());
+        self.agent.update(update).unwrap();
+    }
+
+    /// Sends one version of a payload, and takes another one back.
+    pub fn give(&mut self, payload: Option<AssignedPayload>, gone: Option<PayloadKey>) {
+        gone.iter().for_each(|key| drop(self.payloads.remove(key)));
+        self.payloads.extend(payload.iter().map(|one| ((one.id, one.version), one.clone())));
+        let mut update = self.update(self.number, Vec::new(), Vec::new());
+        update.payloads = payload.into_iter().collect();
+        update.payloads_removed = gone.into_iter().collect();
         self.agent.update(update).unwrap();
     }
 
@@ -185,6 +209,7 @@ pub fn start(folder: &tempfile::TempDir, engine: &FakeRuntime, clock: Arc<TestCl
         node: NodeId(9),
         hostname: "n1".into(),
         folder: folder.path().join("agent"),
+        local_key: DataKey::generate(&mut SeededRandom::new(1, "local key")),
         runtimes: BTreeMap::from([(RuntimeKind::Fake, runtime)]),
         random: Box::new(SeededRandom::new(1, "agent")),
         clock,

@@ -3,16 +3,17 @@
 use std::pin::Pin;
 
 use bytes::Bytes;
+use common::transport::tls::TlsIo;
 use http_body_util::{BodyExt, Full};
 use hyper::Method;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
+use hyper::header::{HeaderName, HeaderValue};
 use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
 
 use super::{Client, ClientError, answer_error, drive, request};
 
-type Connection = http1::Connection<TokioIo<UnixStream>, Full<Bytes>>;
+type Connection = http1::Connection<TokioIo<Box<dyn TlsIo>>, Full<Bytes>>;
 
 /// The body of an answer while it arrives.
 pub struct Stream {
@@ -25,7 +26,7 @@ pub struct Stream {
 impl Client {
     /// Waits for the answer's head as for any answer, and leaves the body to the caller.
     pub async fn stream(&self, path: &str) -> Result<Stream, ClientError> {
-        match tokio::time::timeout(self.patience, self.open_stream(path)).await {
+        match tokio::time::timeout(self.patience, self.open_stream(path, &[])).await {
             Ok(stream) => stream,
             Err(_) => {
                 Err(ClientError::TimedOut { method: Method::GET, path: path.into(), waited: self.patience })
@@ -33,8 +34,17 @@ impl Client {
         }
     }
 
-    async fn open_stream(&self, path: &str) -> Result<Stream, ClientError> {
-        let request = request(&Method::GET, path, None, None).map_err(|error| broken(path, error))?;
+    pub(super) async fn open_stream(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Stream, ClientError> {
+        let mut request = request(&Method::GET, path, None, None).map_err(|error| broken(path, error))?;
+        for (name, value) in headers {
+            let name = HeaderName::try_from(*name).map_err(|error| broken(path, error))?;
+            let value = HeaderValue::try_from(*value).map_err(|error| broken(path, error))?;
+            request.headers_mut().insert(name, value);
+        }
         let stream = self.connect().await?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(path, error))?;

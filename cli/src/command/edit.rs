@@ -82,6 +82,7 @@ pub fn warnings(answer: &Value) -> Vec<String> {
 pub struct Rotate {
     pub worker_token: bool,
     pub manager_token: bool,
+    pub unlock_key: bool,
 }
 
 /// Edits the cluster's spec; returns the cluster as it was before.
@@ -92,8 +93,9 @@ pub async fn cluster(client: &Client, rotate: Rotate, edit: impl Fn(&mut Value))
         let mut spec = look(&cluster, &["Spec"]).clone();
         edit(&mut spec);
         let path = format!(
-            "/swarm/update?rotateManagerToken={}&rotateManagerUnlockKey=false&rotateWorkerToken={}&version={}",
+            "/swarm/update?rotateManagerToken={}&rotateManagerUnlockKey={}&rotateWorkerToken={}&version={}",
             rotate.manager_token,
+            rotate.unlock_key,
             rotate.worker_token,
             version(&cluster)
         );

@@ -85,8 +85,12 @@ impl PlaceFlags {
     }
 
     pub async fn ensure_daemon(&self, client: &Client) -> anyhow::Result<()> {
+        let Some(host) = client.host().socket() else {
+            // One that is far away is not ours to start.
+            return Ok(client.ping().await?);
+        };
         let state_dir = self.state_dir.clone().unwrap_or_else(paths::default_state_dir);
-        start::ensure_daemon(client, &Launch::this_program(client.host(), &state_dir)?).await
+        start::ensure_daemon(client, &Launch::this_program(host, &state_dir)?).await
     }
 }
 

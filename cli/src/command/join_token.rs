@@ -33,8 +33,11 @@ pub struct Args {
 pub async fn run(args: Args, client: &Client) -> anyhow::Result<()> {
     let role = args.role.as_str();
     if args.rotate {
-        let rotate =
-            Rotate { worker_token: args.role == Role::Worker, manager_token: args.role == Role::Manager };
+        let rotate = Rotate {
+            worker_token: args.role == Role::Worker,
+            manager_token: args.role == Role::Manager,
+            unlock_key: false,
+        };
         edit::cluster(client, rotate, |_| {}).await?;
         if !args.quiet {
             print(&format!("Successfully rotated {role} join token.\n\n"))?;

@@ -1,4 +1,4 @@
-//! `swarm raft status`: the managers' agreement, as this manager sees it.
+//! `swarm raft`: the managers' agreement, as this manager sees it, and what their data is sealed with.
 
 use std::fmt::Write;
 
@@ -12,7 +12,15 @@ use crate::output::{natural, print, table};
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     Status(Args),
+    RotateDataKeys(RotateArgs),
 }
+
+/// Have every manager seal its data with a new key
+///
+/// Each manager has a key of its own and changes it by itself, while it works; `swarm raft status` on it shows the
+/// version of the key it has come to. Demoting a manager and turning autolock on do the same.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RotateArgs {}
 
 /// Show term, leader, log positions, and how far each manager is behind
 ///
@@ -25,7 +33,14 @@ pub struct Args {
 }
 
 pub async fn run(command: Command, client: &Client) -> anyhow::Result<()> {
-    let Command::Status(args) = command;
+    let args = match command {
+        Command::Status(args) => args,
+        Command::RotateDataKeys(RotateArgs {}) => {
+            client.post_nothing("/swarm/x/rotate-data-keys").await?;
+            print("Every manager changes its data key now.\n")?;
+            return Ok(());
+        }
+    };
     if let Some(format) = &args.format {
         print(&inspect::show(format, &client.get("/swarm/x/raft").await?)?)?;
         return Ok(());
@@ -50,7 +65,8 @@ fn shown(mut status: RaftStatus) -> String {
     let _ = write!(
         out,
         "State:     {}\nTerm:      {}\nLeader:    {leader}\n\
-         Log:       last {}, committed {}, applied {}\nSnapshot:  {} (log removed up to {})\n\n",
+         Log:       last {}, committed {}, applied {}\nSnapshot:  {} (log removed up to {})\n\
+         At rest:   data key {}, unlock key {}\n\n",
         status.state,
         status.term,
         status.last_log_index,
@@ -58,6 +74,8 @@ fn shown(mut status: RaftStatus) -> String {
         status.applied_index,
         status.snapshot_index,
         status.purged_index,
+        status.data_key_version,
+        status.unlock_key_version,
     );
     let mut rows = "ID\tHOSTNAME\tADDRESS\tRAFT ID\tROLE\tMATCHED\tLAG\tHEARD".to_owned();
     for member in &status.members {

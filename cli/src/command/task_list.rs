@@ -8,12 +8,58 @@ use serde_json::{Value, json};
 
 use super::cluster_flags::look;
 use super::edit::text;
+use super::node;
 use crate::client::{Client, ClientError, escape};
 use crate::exit::Exit;
 use crate::output::human;
 use crate::output::listing::{Format, Listing};
 use crate::output::natural;
+use crate::parse::filter::Filter;
 use crate::parse::image;
+
+/// What every command that lists tasks takes.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ListFlags {
+    /// Show only tasks that match; same key: any of the values, different keys: all of them
+    #[arg(short, long = "filter", value_name = "KEY=VALUE")]
+    pub filters: Vec<Filter>,
+
+    /// `table`, `table TEMPLATE`, `json`, or a Go template for each task
+    #[arg(long, default_value = "table", hide_default_value = true)]
+    pub format: Format,
+
+    /// Show IDs in place of names
+    #[arg(long)]
+    pub no_resolve: bool,
+
+    /// Show IDs and errors in full
+    #[arg(long)]
+    pub no_trunc: bool,
+
+    /// Print IDs only
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+impl ListFlags {
+    pub fn shown(&self) -> Shown<'_> {
+        Shown {
+            format: &self.format,
+            quiet: self.quiet,
+            resolve: !self.no_resolve,
+            truncate: !self.no_trunc && !self.quiet,
+        }
+    }
+
+    /// The filters, with nodes by the ids that the daemon knows them by.
+    pub async fn filters(&self, client: &Client) -> anyhow::Result<Vec<Filter>> {
+        let mut filters = self.filters.clone();
+        for filter in filters.iter_mut().filter(|filter| filter.key == "node") {
+            filter.value = node::resolve(client, &filter.value).await?;
+        }
+        Ok(filters)
+    }
+}
 
 /// How a list of tasks is shown.
 #[derive(Clone, Copy, Debug)]

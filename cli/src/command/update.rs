@@ -11,6 +11,7 @@ use crate::output::{print, print_line};
 #[command(after_help = "\
 Examples:
   swarm update --cert-expiry 720h
+  swarm update --autolock=true          # shows the key that unlocks managers after a restart
   swarm update --liveness wan --task-history-limit 2")]
 pub struct Args {
     /// Keep managers locked after a restart until the unlock key is given
@@ -38,6 +39,7 @@ pub async fn run(args: Args, client: &Client) -> anyhow::Result<()> {
     })
     .await?;
     print_line("Swarm updated.")?;
+    // As in Docker, the key is shown when there was none before.
     let was_locked = look(&before, &["Spec"]).pointer("/EncryptionConfig/AutoLockManagers");
     if args.autolock == Some(true) && was_locked.and_then(serde_json::Value::as_bool) != Some(true) {
         print(&unlock_text(client).await?)?;

@@ -17,6 +17,25 @@ pub struct Args {
     #[arg(long, value_name = "DIR", env = "SWARM_STATE_DIR", hide_env_values = true)]
     pub state_dir: Option<PathBuf>,
 
+    /// Serve the API on TCP too, to holders of client certificates (`swarm client-cert create`); Docker's port for it
+    /// is 2376
+    #[arg(long, value_name = "HOST:PORT", env = "SWARM_API_ADDR", hide_env_values = true)]
+    pub api_addr: Option<String>,
+
+    /// One more name or address by which clients reach the API on TCP; repeat for several
+    #[arg(long = "api-name", value_name = "NAME|IP")]
+    pub api_names: Vec<String>,
+
+    /// Group whose members may use the local socket, beside its owner [default: swarm, where there is such a group]
+    #[arg(long, value_name = "GROUP", env = "SWARM_GROUP", hide_env_values = true)]
+    pub group: Option<String>,
+
+    /// Folder in memory (on a tmpfs) for the secrets and configs of this node's tasks, for this daemon alone; one that
+    /// is on a disk gets a tmpfs mounted, where that is allowed [default: below /run/swarm for root, else
+    /// $XDG_RUNTIME_DIR/swarm]
+    #[arg(long, value_name = "DIR")]
+    pub secrets_dir: Option<PathBuf>,
+
     /// Docker Engine of this node: `auto` uses the one at /var/run/docker.sock when there is one
     #[arg(
         long,
@@ -76,6 +95,10 @@ pub struct Args {
 impl Args {
     pub fn host(&self) -> Host {
         self.host.clone().unwrap_or_else(Host::default_for_this_user)
+    }
+
+    pub fn secrets_dir(&self) -> PathBuf {
+        self.secrets_dir.clone().unwrap_or_else(|| paths::secrets_dir(&self.state_dir()))
     }
 
     pub fn state_dir(&self) -> PathBuf {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use common::identity::{JoinToken, NodeIdentity, NodeKey, RootAuthority, file as identity_file};
-use common::object::cluster::Authority;
+use common::identity::{JoinToken, Lock, NodeIdentity, NodeKey, RootAuthority, StoredIdentity, UnlockKey};
+use common::object::cluster::{AtRest, Authority};
 use common::object::node::{Issued, ManagerRecord};
 use common::object::{Cluster, ClusterId, Meta, Node, NodeId, Role};
 use common::random::{Random, SystemRandom};
@@ -21,7 +21,7 @@ pub const FIRST_RAFT_ID: u64 = 1;
 
 /// Everything a new cluster begins with.
 pub struct Founding {
-    pub identity: NodeIdentity,
+    pub stored: StoredIdentity,
     pub cluster: Cluster,
     pub node: Node,
 }
@@ -43,6 +43,15 @@ pub fn found(init: &Init, now: Timestamp) -> anyhow::Result<Founding> {
         JoinToken::generate(root.certificate_pem(), random).to_secret(),
         JoinToken::generate(root.certificate_pem(), random).to_secret(),
     );
+    let lock = Lock {
+        key: init.spec.autolock_managers.then(|| UnlockKey::generate(random)),
+        version: u64::from(init.spec.autolock_managers),
+    };
+    let at_rest = AtRest {
+        unlock_key: lock.key.as_ref().map(UnlockKey::to_text),
+        unlock_key_version: lock.version,
+        data_key_version: 0,
+    };
     let cluster = Cluster {
         id: cluster,
         meta: Meta::default(),
@@ -53,20 +62,25 @@ pub fn found(init: &Init, now: Timestamp) -> anyhow::Result<Founding> {
         address_pools: init.address_pools.clone(),
         subnet_size: init.subnet_size,
         data_path_port: init.data_path_port,
+        at_rest,
+        clients: Default::default(),
     };
     let mut node = Node::new(node, Role::Manager, init.availability);
     node.status.issued =
         Some(Issued { public_key: identity.key().public_key().to_vec(), until: identity.not_after });
-    Ok(Founding { identity, cluster, node })
+    // Locked from the first byte on disk, where the cluster locks.
+    let stored = StoredIdentity { lock, ..StoredIdentity::bare(identity) };
+    Ok(Founding { stored, cluster, node })
 }
 
 /// Makes this manager the only one, with everything it holds. The other managers become workers on paper: when one
 /// of them comes back, it takes up that place, and can be promoted again.
-pub async fn rebuild(setup: &Setup, mut file: NodeFile) -> anyhow::Result<Arc<Running>> {
-    let path = setup.folder.identity_file();
-    let stored = identity_file::load(&path)?.with_context(|| format!("{} is missing", path.display()))?;
-    let wrapped = stored.data_key.as_ref().context("the key of the raft log is missing")?;
-    let key = wrapped.unwrap(stored.identity.key(), None).context("open the key of the raft log")?;
+pub async fn rebuild(
+    setup: &Setup,
+    mut file: NodeFile,
+    stored: StoredIdentity,
+) -> anyhow::Result<Arc<Running>> {
+    let keys = stored.data_keys.clone().context("the key of the raft log is missing")?;
     let (node, cluster) = (stored.identity.node, stored.identity.cluster);
     let addr = file.advertise.to_string();
     let (folder, now) = (setup.folder.raft_folder(), setup.clock.now());
@@ -77,7 +91,7 @@ pub async fn rebuild(setup: &Setup, mut file: NodeFile) -> anyhow::Result<Arc<Ru
             Some(Proposal { id, at: now, changes: alone(tables, node, raft_id, &addr) })
         }
     };
-    let rewrite = move || raft::force_new_cluster(&folder, cluster, &key, node, &addr, amend);
+    let rewrite = move || raft::force_new_cluster(&folder, cluster, &keys, node, &addr, amend);
     let forced = tokio::task::spawn_blocking(rewrite).await?.context("rebuild the raft log")?;
     file.raft_id = Some(forced.raft_id);
     file.managers.clear();
@@ -107,6 +121,7 @@ fn alone(tables: &Tables, me: NodeId, raft_id: u64, addr: &str) -> Vec<Change> {
     if let Some(cluster) = tables.cluster() {
         let mut cluster = Cluster::clone(cluster);
         cluster.next_raft_id = cluster.next_raft_id.max(raft_id.saturating_add(1));
+        cluster.at_rest.data_key_version += 1; // managers have gone
         changes.push(Change::Cluster(Write::update(cluster)));
     }
     changes

@@ -2,25 +2,32 @@
 //!
 //! `init`, `join` and `leave` take turns, and each leaves either a node that works or nothing at all.
 
-use std::sync::{Arc, RwLock};
+mod sealed;
+
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use anyhow::Context;
 use common::engine_api::system::GossipMember;
-use common::identity::{NodeIdentity, StoredIdentity, file as identity_file};
+use common::identity::{
+    LockedIdentity, NodeIdentity, Stored, StoredIdentity, UnlockKey, file as identity_file,
+};
 use common::limits::{JOIN_WAIT, LEAVE_WAIT, RECOVERY_GRACE, VERDICTS_MAX};
 use common::object::{NodeId, Role};
+use common::report::Report;
+use common::wire::session::Parting;
 use futures_util::future::BoxFuture;
-use manager::api::error::{ALREADY_MEMBER, CERTIFICATES_EXPIRED, JOIN_TIMEOUT, NOT_A_MEMBER};
-use manager::api::{ApiError, Control, Fault, Host, HostStatus, Init, Join, LocalState};
+use manager::api::error::{ALREADY_MEMBER, CERTIFICATES_EXPIRED, JOIN_TIMEOUT, NOT_A_MEMBER, NOT_LOCKED};
+use manager::api::{ApiError, Control, Fault, Host, HostStatus, Init, Join, LocalState, Restore};
 use manager::store::{Change, Write};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use super::address::{self, Addresses};
 use super::certificate::{self, CertificateError};
 use super::found::{self, Founding};
 use super::port::{self, NotFree};
+use super::rest::keep_at_rest;
 use super::running::{Running, Setup, remove_folder};
 use super::state::NodeFile;
 use super::supervise::{Verdict, supervise};
@@ -45,8 +52,10 @@ struct Shared {
     lab: Option<Lab>,
     phase: RwLock<Phase>,
     /// Held by whoever changes the phase.
-    turn: Arc<Mutex<()>>,
+    turn: Arc<tokio::sync::Mutex<()>>,
     verdicts: mpsc::Sender<Verdict>,
+    /// What people unlocked this manager with; its files may be locked with another since.
+    unlocked_by: Mutex<Option<UnlockKey>>,
 }
 
 #[derive(Clone)]
@@ -55,8 +64,15 @@ enum Phase {
     /// Starting, joining or leaving; with its role where there is one to take up again.
     Pending(Option<Role>),
     Running(Arc<Running>),
+    /// There is a manager's state on disk, which people have to unlock.
+    Locked(Arc<LockedState>),
     /// There is state on disk that cannot be used: why.
     Broken(String),
+}
+
+struct LockedState {
+    file: NodeFile,
+    identity: LockedIdentity,
 }
 
 impl NodeHost {
@@ -65,7 +81,16 @@ impl NodeHost {
         let (verdicts, mut verdict) = mpsc::channel(VERDICTS_MAX);
         let tasks = setup.tasks.clone();
         let phase = RwLock::new(Phase::Pending(None));
-        let host = Self { shared: Arc::new(Shared { setup, lab, phase, turn: Arc::default(), verdicts }) };
+        let host = Self {
+            shared: Arc::new(Shared {
+                setup,
+                lab,
+                phase,
+                turn: Arc::default(),
+                verdicts,
+                unlocked_by: Mutex::default(),
+            }),
+        };
         let listener = host.clone();
         tasks.spawn_until_stopped(async move {
             while let Some(Verdict::Removed) = verdict.recv().await {
@@ -92,36 +117,48 @@ impl NodeHost {
     }
 
     async fn take_up(&self) {
-        let phase = match self.load().await {
-            Ok(Some(running)) => Phase::Running(running),
-            Ok(None) => Phase::Inactive,
-            Err(error) => {
-                error!(error = format!("{error:#}"), "this node cannot take up its place in the swarm");
-                Phase::Broken(format!("{error:#}"))
+        let phase = match self.load() {
+            Ok(Some((file, Stored::Open(stored)))) => self.take_place(file, stored).await,
+            Ok(Some((file, Stored::Locked(identity)))) => {
+                warn!(node.id = %identity.node, "this manager is locked: `swarm unlock` opens it");
+                Phase::Locked(Arc::new(LockedState { file, identity }))
             }
+            Ok(None) => Phase::Inactive,
+            Err(error) => broken(&error),
         };
         self.set_phase(phase);
+    }
+
+    async fn take_place(&self, file: NodeFile, stored: StoredIdentity) -> Phase {
+        self.set_phase(Phase::Pending(Some(stored.identity.role)));
+        match self.go_on(file, stored).await {
+            Ok(running) => Phase::Running(running),
+            Err(error) => broken(&error),
+        }
     }
 
     /// Ends in order, with goodbyes; what is on disk stays.
     pub async fn stop(&self) {
         let _turn = self.shared.turn.lock().await;
         if let Phase::Running(running) = self.phase() {
-            running.stop().await;
+            running.stop(Parting::Stops).await;
         }
     }
 
-    async fn load(&self) -> anyhow::Result<Option<Arc<Running>>> {
+    fn load(&self) -> anyhow::Result<Option<(NodeFile, Stored)>> {
         let folder = &self.shared.setup.folder;
         let file = NodeFile::load(folder)?;
-        let Some(mut file) = file.filter(|file| !file.founding) else {
+        let Some(file) = file.filter(|file| !file.founding) else {
             // Nothing, or an init or join that did not come to its end.
             self.clear_disk()?;
             return Ok(None);
         };
         let stored = identity_file::load(&folder.identity_file())?
             .with_context(|| format!("{} is missing", folder.identity_file().display()))?;
-        self.set_phase(Phase::Pending(Some(stored.identity.role)));
+        Ok(Some((file, stored)))
+    }
+
+    async fn go_on(&self, mut file: NodeFile, stored: StoredIdentity) -> anyhow::Result<Arc<Running>> {
         let (now, until) = (self.shared.setup.clock.now(), stored.identity.not_after);
         if now > until.plus(RECOVERY_GRACE) {
             anyhow::bail!(CERTIFICATES_EXPIRED);
@@ -135,13 +172,18 @@ impl NodeHost {
             info!(before = %before.advertise, now = %now.advertise, "this node's address has changed");
             file.set_addresses(now);
         }
-        self.start(file, stored).await.map(Some)
+        self.start(file, stored).await
     }
 
     async fn start(&self, file: NodeFile, stored: StoredIdentity) -> anyhow::Result<Arc<Running>> {
         let running = Running::start(self.shared.setup.clone(), file, stored).await?;
-        running.supervisor.spawn_until_stopped(supervise(running.clone(), self.shared.verdicts.clone()));
+        self.look_after(&running);
         Ok(running)
+    }
+
+    fn look_after(&self, running: &Arc<Running>) {
+        running.supervisor.spawn_until_stopped(supervise(running.clone(), self.shared.verdicts.clone()));
+        running.supervisor.spawn_until_stopped(keep_at_rest(running.clone()));
     }
 
     async fn init_new(&self, init: Init) -> Result<NodeId, ApiError> {
@@ -166,23 +208,22 @@ impl NodeHost {
         if let Some(expiry) = self.shared.lab.as_ref().and_then(|lab| lab.certificate_expiry) {
             init.spec.node_certificate_expiry = expiry;
         }
-        let Founding { identity, cluster, node } = found::found(&init, setup.clock.now())?;
+        let Founding { stored, cluster, node } = found::found(&init, setup.clock.now())?;
         let mut file = NodeFile::new(addresses, cluster.spec.liveness);
         file.founding = true;
         file.save(&setup.folder)?;
-        identity_file::save(&setup.folder.identity_file(), &identity, None)?;
-        let running =
-            Running::start(setup.clone(), file, StoredIdentity { identity, data_key: None }).await?;
+        identity_file::save(&setup.folder.identity_file(), &stored)?;
+        let running = Running::start(setup.clone(), file, stored).await?;
         let founded = async {
             let manager = running.start_manager(found::FIRST_RAFT_ID).await?;
             manager.found(cluster, node).await?;
             running.remember(|file| file.founding = false)
         };
         if let Err(error) = founded.await {
-            running.stop().await;
+            running.stop(Parting::Leaves).await;
             return Err(error);
         }
-        running.supervisor.spawn_until_stopped(supervise(running.clone(), self.shared.verdicts.clone()));
+        self.look_after(&running);
         Ok(running)
     }
 
@@ -200,9 +241,13 @@ impl NodeHost {
                 "--force-new-cluster needs the state of a manager, and this node is a worker",
             ));
         }
-        if let Phase::Running(running) = self.phase() {
-            running.stop().await;
-        }
+        let stored = match self.phase() {
+            Phase::Running(running) => {
+                running.stop(Parting::Stops).await;
+                running.stored()
+            }
+            _ => self.stored_on_disk()?,
+        };
         self.set_phase(Phase::Pending(None));
         let rebuilt = async {
             // The addresses of before, unless a person gives another.
@@ -211,8 +256,8 @@ impl NodeHost {
                     address::choose(&init.listen_addr, &init.advertise_addr, &address::machine_interfaces())?;
                 file.set_addresses(chosen);
             }
-            let running = found::rebuild(&self.shared.setup, file).await?;
-            running.supervisor.spawn_until_stopped(supervise(running.clone(), self.shared.verdicts.clone()));
+            let running = found::rebuild(&self.shared.setup, file, stored).await?;
+            self.look_after(&running);
             anyhow::Ok(running)
         };
         match rebuilt.await {
@@ -262,9 +307,10 @@ impl NodeHost {
     async fn begin(&self, file: NodeFile, identity: NodeIdentity) -> anyhow::Result<Arc<Running>> {
         let folder = &self.shared.setup.folder;
         // The identity first: without the other file it counts for nothing.
-        identity_file::save(&folder.identity_file(), &identity, None)?;
+        let stored = StoredIdentity::bare(identity);
+        identity_file::save(&folder.identity_file(), &stored)?;
         file.save(folder)?;
-        self.start(file, StoredIdentity { identity, data_key: None }).await
+        self.start(file, stored).await
     }
 
     /// A worker has joined with its first session, a manager once it is in the raft group.
@@ -319,7 +365,7 @@ impl NodeHost {
         if let Phase::Running(running) = self.phase() {
             self.set_phase(Phase::Pending(None));
             running.agent.leave().await;
-            running.stop().await;
+            running.stop(Parting::Leaves).await;
         }
         let cleared = self.clear_disk();
         self.set_phase(match &cleared {
@@ -343,6 +389,7 @@ impl NodeHost {
         remove_folder(folder.raft_folder())?;
         remove_folder(folder.tasks_folder())?;
         remove_folder(folder.processes_folder())?;
+        self.shared.setup.files.close();
         common::disk::remove(&folder.identity_file())?;
         common::disk::remove(&folder.node_file())?;
         Ok(common::disk::sync_dir(folder.path())?)
@@ -368,6 +415,14 @@ impl Host for NodeHost {
             Phase::Broken(reason) => {
                 HostStatus { hostname, state: LocalState::Error(reason), ..HostStatus::default() }
             }
+            Phase::Locked(locked) => HostStatus {
+                hostname,
+                state: LocalState::Locked,
+                node: Some(locked.identity.node),
+                role: Some(locked.identity.role),
+                advertise_ip: Some(locked.file.advertise.ip()),
+                ..HostStatus::default()
+            },
             Phase::Running(running) => view::status(&running, hostname),
         }
     }
@@ -375,7 +430,7 @@ impl Host for NodeHost {
     fn manager(&self) -> Option<Arc<dyn Control>> {
         match self.phase() {
             Phase::Running(running) => running.manager().map(|manager| Arc::new(manager) as Arc<dyn Control>),
-            Phase::Inactive | Phase::Pending(_) | Phase::Broken(_) => None,
+            Phase::Inactive | Phase::Pending(_) | Phase::Locked(_) | Phase::Broken(_) => None,
         }
     }
 
@@ -385,7 +440,7 @@ impl Host for NodeHost {
             match self.phase() {
                 _ if init.force_new_cluster => self.force_new_cluster(init).await,
                 Phase::Inactive => self.init_new(init).await,
-                Phase::Pending(_) | Phase::Running(_) | Phase::Broken(_) => {
+                Phase::Pending(_) | Phase::Running(_) | Phase::Locked(_) | Phase::Broken(_) => {
                     Err(ApiError::unavailable(ALREADY_MEMBER))
                 }
             }
@@ -397,7 +452,7 @@ impl Host for NodeHost {
             let _turn = self.shared.turn.lock().await;
             match self.phase() {
                 Phase::Inactive => self.enter(join).await,
-                Phase::Pending(_) | Phase::Running(_) | Phase::Broken(_) => {
+                Phase::Pending(_) | Phase::Running(_) | Phase::Locked(_) | Phase::Broken(_) => {
                     Err(ApiError::unavailable(ALREADY_MEMBER))
                 }
             }
@@ -416,16 +471,40 @@ impl Host for NodeHost {
                     );
                     return Err(ApiError::unavailable(text));
                 }
-                Phase::Pending(_) | Phase::Broken(_) => {}
+                Phase::Pending(_) | Phase::Locked(_) | Phase::Broken(_) => {}
             }
             self.end().await.map_err(|error| ApiError::internal(format!("{error:#}")))
+        })
+    }
+
+    fn restore(&self, restore: Restore) -> BoxFuture<'_, Result<NodeId, ApiError>> {
+        Box::pin(async move {
+            let _turn = self.shared.turn.lock().await;
+            match self.phase() {
+                Phase::Inactive => self.restore_backup(restore).await,
+                Phase::Pending(_) | Phase::Running(_) | Phase::Locked(_) | Phase::Broken(_) => {
+                    Err(ApiError::unavailable(ALREADY_MEMBER))
+                }
+            }
+        })
+    }
+
+    fn unlock(&self, key: UnlockKey) -> BoxFuture<'_, Result<(), ApiError>> {
+        Box::pin(async move {
+            let _turn = self.shared.turn.lock().await;
+            match self.phase() {
+                Phase::Locked(locked) => self.unlock_with(&locked, &key).await,
+                Phase::Running(_) => Err(ApiError::conflict(NOT_LOCKED)),
+                Phase::Inactive | Phase::Pending(_) => Err(ApiError::unavailable(NOT_A_MEMBER)),
+                Phase::Broken(reason) => Err(ApiError::internal(reason)),
+            }
         })
     }
 
     fn gossip(&self) -> Vec<GossipMember> {
         match self.phase() {
             Phase::Running(running) => view::gossip(&running),
-            Phase::Inactive | Phase::Pending(_) | Phase::Broken(_) => Vec::new(),
+            Phase::Inactive | Phase::Pending(_) | Phase::Locked(_) | Phase::Broken(_) => Vec::new(),
         }
     }
 
@@ -436,11 +515,16 @@ impl Host for NodeHost {
                 running.transport.faults().cut_all(fault == Fault::Cut);
                 Ok(())
             }
-            Phase::Inactive | Phase::Pending(_) | Phase::Broken(_) => {
+            Phase::Inactive | Phase::Pending(_) | Phase::Locked(_) | Phase::Broken(_) => {
                 Err(ApiError::unavailable(NOT_A_MEMBER))
             }
         }
     }
+}
+
+fn broken(error: &anyhow::Error) -> Phase {
+    error!(error = format!("{error:#}"), "this node cannot take up its place in the swarm");
+    Phase::Broken(format!("{error:#}"))
 }
 
 fn choose(listen: &str, advertise: &str) -> Result<Addresses, ApiError> {
@@ -449,11 +533,11 @@ fn choose(listen: &str, advertise: &str) -> Result<Addresses, ApiError> {
 }
 
 fn not_free(error: NotFree) -> ApiError {
-    ApiError::invalid(common::report::Report(&error).to_string())
+    ApiError::invalid(Report(&error).to_string())
 }
 
 fn refusal(error: CertificateError) -> ApiError {
-    let text = common::report::Report(&error).to_string();
+    let text = Report(&error).to_string();
     match error {
         CertificateError::Token(_) | CertificateError::Refused(_) | CertificateError::Resolve { .. } => {
             ApiError::invalid(text)

@@ -1,7 +1,7 @@
 //! The daemon: this machine as a node of a cluster, or waiting to become one.
 //!
 //! - `host`: the way in and out of a cluster. `running`: the node while it is in one. `supervise`: what the cluster
-//!   wants of it. `found`: how a cluster begins.
+//!   wants of it, `rest` of its data on disk. `found`: how a cluster begins, `restore` with a backup.
 //! - `state`, `lock`: what is on disk. `address`: where to listen. `runtimes`: what runs tasks here.
 //!   `certificate`, `describe`, `view`: small things.
 
@@ -13,6 +13,8 @@ mod found;
 mod host;
 mod lock;
 mod port;
+mod rest;
+mod restore;
 mod running;
 mod runtimes;
 mod state;
@@ -25,14 +27,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use common::identity::ApiServerNames;
 use common::limits::STOP_WAIT;
 use common::shutdown::Tasks;
 use common::time::SystemClock;
-use manager::api::{EngineSettings, serve};
-use tokio::net::UnixListener;
+use manager::api::{Api, EngineSettings};
+use manager::audit::Audit;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
+use worker::runtime::files::TaskFiles;
 use worker::runtime::process;
 
 pub use args::Args;
@@ -57,6 +62,7 @@ pub fn beside() -> Option<ExitCode> {
 /// Runs this machine's node until it is told to stop.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     start_log(&args)?;
+    keep_memory_to_ourselves();
     // Two threads serve a small machine and a large one: the work is waiting, not computing.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(daemon(args))?;
@@ -64,11 +70,28 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Keys and secrets are in this process's memory: it leaves no core dump, and other processes of its user may not look
+/// into it. The limit on core dumps would say the first of that too, and would bind all tasks that it starts.
+fn keep_memory_to_ourselves() {
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        warn!(%error, "core dumps of this daemon may hold secrets");
+    }
+}
+
+/// Removes what a daemon with that state folder keeps in memory for its tasks; none of its tasks runs any more.
+pub fn forget_files(state_dir: &Path) {
+    TaskFiles::new(crate::paths::secrets_dir(state_dir)).close();
+}
+
 async fn daemon(args: Args) -> anyhow::Result<()> {
     let folder = Folder::new(args.state_dir());
     let _lock = lock::lock(folder.path(), &folder.lock_file())?;
     let socket = args.host().socket().to_path_buf();
-    let listener = listen(&socket)?;
+    let listener = listen(&socket, args.group.as_deref())?;
+    let tcp = match &args.api_addr {
+        Some(addr) => Some(listen_tcp(addr).await?),
+        None => None,
+    };
     let mine = inode(&socket);
     let tasks = Tasks::new();
     let engine = engine_socket(&args.engine);
@@ -80,7 +103,16 @@ async fn daemon(args: Args) -> anyhow::Result<()> {
         labels: args.labels.iter().map(|label| (label.key.clone(), label.value.clone())).collect(),
         generic: args::generic_stock(&args.generic_resources)?,
     };
-    let setup = Setup { folder, describer, runtimes, clock: Arc::new(SystemClock), tasks: tasks.child() };
+    let audit = Audit::start(folder.audit_folder(), &tasks)?;
+    let setup = Setup {
+        folder,
+        describer,
+        runtimes,
+        files: TaskFiles::new(args.secrets_dir()),
+        clock: Arc::new(SystemClock),
+        audit: audit.clone(),
+        tasks: tasks.child(),
+    };
     let lab = args.lab.then(|| Lab {
         certificate_expiry: args
             .lab_cert_expiry
@@ -89,7 +121,13 @@ async fn daemon(args: Args) -> anyhow::Result<()> {
     let host = NodeHost::new(setup, lab);
     let resume = host.resume();
     let api = tasks.child();
-    api.spawn(serve(listener, Arc::new(host.clone()), EngineSettings { socket: engine }, api.child()));
+    let served =
+        Api::new(Arc::new(host.clone()), EngineSettings { socket: engine }, audit.clone(), api.child());
+    api.spawn(served.clone().serve_socket(listener));
+    if let Some(tcp) = tcp {
+        info!(addr = %tcp.local_addr()?, "the API is served on TCP, to client certificates, while this node is a manager");
+        api.spawn(served.serve_tcp(tcp, api_names(&args.api_names)));
+    }
     // The socket answers while the node takes up its place: it says `pending`.
     resume.await;
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
@@ -102,6 +140,8 @@ async fn daemon(args: Args) -> anyhow::Result<()> {
     let stop = async {
         host.stop().await;
         api.stop().await;
+        // Whatever was done has been answered by now, and is written.
+        audit.close().await;
         tasks.stop().await;
     };
     if tokio::time::timeout(STOP_WAIT, stop).await.is_err() {
@@ -129,7 +169,7 @@ fn start_log(args: &Args) -> anyhow::Result<()> {
 
 /// Takes the API's socket. The state folder's lock says that no other daemon of ours is behind an old one there;
 /// one that answers all the same belongs to somebody else, and is left alone.
-fn listen(socket: &Path) -> anyhow::Result<UnixListener> {
+fn listen(socket: &Path, group: Option<&str>) -> anyhow::Result<UnixListener> {
     use std::os::unix::fs::PermissionsExt;
     if let Some(folder) = socket.parent() {
         // Who may speak to us is decided by the socket's own mode.
@@ -147,11 +187,43 @@ fn listen(socket: &Path) -> anyhow::Result<UnixListener> {
     let mode = std::fs::Permissions::from_mode(0o660);
     std::fs::set_permissions(socket, mode)
         .with_context(|| format!("set the mode of {}", socket.display()))?;
-    if let Ok(Some(group)) = nix::unistd::Group::from_name("swarm") {
-        // Only root may give files away; for others the socket is their own.
-        let _ = nix::unistd::chown(socket, None, Some(group.gid));
-    }
+    give_to_group(socket, group)?;
     Ok(listener)
+}
+
+/// The group's members may use the socket: the one that was named, or `swarm` where there is one.
+fn give_to_group(socket: &Path, named: Option<&str>) -> anyhow::Result<()> {
+    let name = named.unwrap_or("swarm");
+    let by_number = || name.parse().ok().map(nix::unistd::Gid::from_raw);
+    let found = nix::unistd::Group::from_name(name).ok().flatten().map(|group| group.gid);
+    match (found.or_else(by_number), named) {
+        (Some(group), Some(_)) => nix::unistd::chown(socket, None, Some(group))
+            .with_context(|| format!("give {} to the group {name}", socket.display())),
+        (Some(group), None) => {
+            // Only root may give files to a group it is not in; for others the socket is their own.
+            let _ = nix::unistd::chown(socket, None, Some(group));
+            Ok(())
+        }
+        (None, Some(_)) => anyhow::bail!("there is no group {name}: make it, or leave --group out"),
+        (None, None) => Ok(()),
+    }
+}
+
+async fn listen_tcp(addr: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(addr)
+        .await
+        .with_context(|| format!("listen on {addr} for the API (--api-addr HOST:PORT)"))
+}
+
+fn api_names(given: &[String]) -> ApiServerNames {
+    let mut names = ApiServerNames::default();
+    for name in given {
+        match name.parse() {
+            Ok(address) => drop(names.addresses.insert(address)),
+            Err(_) => drop(names.names.insert(name.clone())),
+        }
+    }
+    names
 }
 
 /// Tells our socket from one that a later daemon has put in its place.

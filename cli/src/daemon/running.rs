@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use common::gossip::{Gossip, Identity as GossipIdentity, Start};
-use common::identity::{DataKey, NodeIdentity, StoredIdentity, file as identity_file};
+use common::identity::{DataKey, DataKeys, NodeIdentity, StoredIdentity, file as identity_file};
 use common::limits::{GOODBYE_WAIT, LOCAL_STREAM_BYTES, MANAGER_START_WAIT};
 use common::object::service::RuntimeKind;
 use common::object::{NodeId, Role};
@@ -21,10 +21,13 @@ use common::transport::{
     Arrivals, Incoming, Peer, PeerIdentity, Stream, StreamKind, Transport, TransportError,
 };
 use common::wire::join::KnownManager;
+use common::wire::session::Parting;
+use manager::audit::Audit;
 use manager::manager::{Manager, Settings};
 use manager::raft;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use worker::agent::{Agent, AgentHandle, AgentSettings};
+use worker::runtime::files::TaskFiles;
 use worker::session::{About, Opener, Session, SessionState};
 
 use super::describe::Describer;
@@ -38,7 +41,10 @@ pub struct Setup {
     pub describer: Describer,
     /// The runtimes this node offers.
     pub runtimes: Vec<RuntimeKind>,
+    /// Secrets and configs of this node's tasks.
+    pub files: Arc<TaskFiles>,
     pub clock: Arc<dyn Clock>,
+    pub audit: Audit,
     pub tasks: Tasks,
 }
 
@@ -56,12 +62,16 @@ pub struct Running {
     pub agent: AgentHandle,
     /// Why the manager here had to stop.
     pub failure: watch::Sender<Option<String>>,
+    /// The certificate is to be renewed now, with a new key.
+    pub renew_soon: Notify,
+    /// Held while the keys that this node's data is kept with change.
+    pub at_rest_turn: tokio::sync::Mutex<()>,
     identity: watch::Sender<NodeIdentity>,
-    /// What the raft log is sealed with; made when this node becomes a manager.
-    data_key: Mutex<Option<DataKey>>,
+    /// What the identity file holds: the data keys are made when this node becomes a manager.
+    stored: Mutex<StoredIdentity>,
     file: Mutex<NodeFile>,
     manager: watch::Sender<Option<Manager>>,
-    goodbye: watch::Sender<bool>,
+    goodbye: watch::Sender<Option<Parting>>,
 }
 
 impl Running {
@@ -70,13 +80,8 @@ impl Running {
         mut file: NodeFile,
         stored: StoredIdentity,
     ) -> anyhow::Result<Arc<Self>> {
-        let StoredIdentity { identity, data_key } = stored;
-        let data_key = match data_key {
-            Some(wrapped) => {
-                Some(wrapped.unwrap(identity.key(), None).context("open the key of the raft log")?)
-            }
-            None => None,
-        };
+        let identity = stored.identity.clone();
+        let local_key = stored.local_key.clone();
         // On disk before it is used: two lives under one generation could not be told apart.
         let seconds = setup.clock.now().0 / 1_000_000_000;
         file.generation = seconds.max(file.generation + 1);
@@ -98,12 +103,13 @@ impl Running {
         let description = setup.describer.describe(&identity).await;
         let (about, about_reader) = watch::channel(About { description, addr: file.advertise.to_string() });
         let (session_state, session) = watch::channel(SessionState::default());
-        let (goodbye, goodbye_reader) = watch::channel(false);
+        let (goodbye, goodbye_reader) = watch::channel(None);
         let runtimes = runtimes::make(&setup, identity.node, &tasks)?;
         let agent = Agent::start(AgentSettings {
             node: identity.node,
             hostname: setup.describer.hostname(),
             folder: setup.folder.tasks_folder(),
+            local_key,
             runtimes,
             random: Box::new(SystemRandom),
             clock: setup.clock.clone(),
@@ -119,8 +125,10 @@ impl Running {
             session,
             agent: agent.clone(),
             failure: watch::Sender::new(None),
+            renew_soon: Notify::new(),
+            at_rest_turn: tokio::sync::Mutex::new(()),
             identity: watch::Sender::new(identity),
-            data_key: Mutex::new(data_key),
+            stored: Mutex::new(stored),
             file: Mutex::new(file),
             manager: watch::Sender::new(None),
             goodbye,
@@ -176,6 +184,21 @@ impl Running {
         Ok(())
     }
 
+    /// What the identity file holds.
+    pub fn stored(&self) -> StoredIdentity {
+        self.stored.lock().expect("no holder panics").clone()
+    }
+
+    /// Changes what the identity file holds, on disk first.
+    pub fn store(&self, change: impl FnOnce(&mut StoredIdentity)) -> anyhow::Result<()> {
+        let mut stored = self.stored.lock().expect("no holder panics");
+        let mut next = stored.clone();
+        change(&mut next);
+        identity_file::save(&self.setup.folder.identity_file(), &next)?;
+        *stored = next;
+        Ok(())
+    }
+
     /// Managers to ask, the ones gossip hears first.
     pub fn managers(&self) -> Vec<Peer> {
         let mut heard: Vec<Peer> = self
@@ -219,9 +242,9 @@ impl Running {
         })
     }
 
-    /// Uses a new certificate, on disk first; the key of the raft log is wrapped anew with it.
+    /// Uses a new certificate, on disk first; the keys of the raft log are wrapped anew with it.
     pub async fn set_identity(&self, identity: NodeIdentity) -> anyhow::Result<()> {
-        self.save_identity(&identity)?;
+        self.store(|stored| stored.identity = identity.clone())?;
         self.transport.set_identity(identity.clone())?;
         let _ = self.gossip.set_manager(identity.role == Role::Manager).await; // gossip may have stopped
         let description = self.setup.describer.describe(&identity).await;
@@ -234,11 +257,11 @@ impl Running {
 
     /// Becomes a member of the raft group under `raft_id`, or begins the group.
     pub async fn start_manager(&self, raft_id: u64) -> anyhow::Result<Manager> {
-        let key = {
-            let mut key = self.data_key.lock().expect("no holder panics");
-            key.get_or_insert_with(|| DataKey::generate(&mut SystemRandom)).clone()
-        };
-        self.save_identity(&self.identity())?;
+        let fresh = || DataKeys { current: DataKey::generate(&mut SystemRandom), version: 0, previous: None };
+        self.store(|stored| {
+            stored.data_keys.get_or_insert_with(fresh);
+        })?;
+        let data_keys = self.stored().data_keys.context("the key of the raft log is gone")?;
         self.remember(|file| file.raft_id = Some(raft_id))?;
         let file = self.file();
         let settings = Settings {
@@ -247,7 +270,7 @@ impl Running {
             address: file.advertise,
             raft_folder: self.setup.folder.raft_folder(),
             raft_id,
-            data_key: key,
+            data_keys,
             preset: file.liveness,
             identity: self.identity.subscribe(),
         };
@@ -255,6 +278,7 @@ impl Running {
         let manager =
             Manager::start(settings, transport, self.gossip.clone(), self.setup.clock.clone(), &self.tasks)
                 .await?;
+        manager.keep_record_in(self.setup.audit.clone());
         let (agent, tasks) = (self.agent.clone(), self.tasks.clone());
         manager.reach_this_node_by(Arc::new(move |kind| {
             let (near, far) = tokio::io::duplex(LOCAL_STREAM_BYTES);
@@ -275,8 +299,8 @@ impl Running {
         self.pause_manager().await;
         self.remember(|file| file.raft_id = None)?;
         raft::wipe(&self.setup.folder.raft_folder())?;
-        *self.data_key.lock().expect("no holder panics") = None;
-        self.save_identity(&self.identity())
+        let _turn = self.at_rest_turn.lock().await;
+        self.store(StoredIdentity::forget_manager)
     }
 
     /// Stops the manager and leaves its files as they are.
@@ -288,12 +312,12 @@ impl Running {
     }
 
     /// Stops in order and with goodbyes; files stay.
-    pub async fn stop(&self) {
+    pub async fn stop(&self, parting: Parting) {
         self.supervisor.stop().await;
         if let Some(manager) = self.manager() {
             manager.hand_over().await;
         }
-        self.goodbye.send_replace(true);
+        self.goodbye.send_replace(Some(parting));
         let mut session = self.session.clone();
         let _ =
             tokio::time::timeout(GOODBYE_WAIT, session.wait_for(|session| session.leader.is_none())).await;
@@ -310,13 +334,6 @@ impl Running {
             return Ok(()); // demoted while it was away; the rest follows with the first session
         }
         self.start_manager(raft_id).await.map(drop)
-    }
-
-    fn save_identity(&self, identity: &NodeIdentity) -> anyhow::Result<()> {
-        let key = self.data_key.lock().expect("no holder panics");
-        let wrapped = key.as_ref().map(|key| key.wrap(identity.key(), None, &mut SystemRandom));
-        identity_file::save(&self.setup.folder.identity_file(), identity, wrapped.as_ref())?;
-        Ok(())
     }
 
     /// Hands a stream to the agent or to the manager here. A node that is just becoming a manager lets its callers

@@ -38,12 +38,14 @@ pub fn make(
                     socket: socket.as_ref().clone(),
                     node,
                     prefer_offline: prefers_offline(),
+                    files: setup.files.clone(),
                 };
                 Arc::new(Docker::new(settings, tasks))
             }
             RuntimeKind::Process => {
                 let folder = setup.folder.processes_folder();
-                let runtime = ProcessRuntime::open(folder, tasks.child(), setup.clock.clone());
+                let runtime =
+                    ProcessRuntime::open(folder, setup.files.clone(), tasks.child(), setup.clock.clone());
                 Arc::new(runtime.context("take up the processes of this node")?)
             }
             RuntimeKind::Fake => Arc::new(FakeRuntime::new(setup.clock.clone())),

@@ -48,6 +48,11 @@ impl Folder {
         self.0.join("processes")
     }
 
+    /// Who did what through this node. It stays when the node leaves its cluster.
+    pub fn audit_folder(&self) -> PathBuf {
+        self.0.join("audit")
+    }
+
     pub fn lock_file(&self) -> PathBuf {
         self.0.join("lock")
     }

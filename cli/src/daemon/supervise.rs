@@ -103,6 +103,7 @@ pub async fn supervise(running: Arc<Running>, verdicts: mpsc::Sender<Verdict>) {
                     std::mem::replace(&mut about.description, description.clone()) != description
                 });
             }
+            () = running.renew_soon.notified() => renew_at = Timestamp(0),
             () = tokio::time::sleep(wait) => {}
         }
     }

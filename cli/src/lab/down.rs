@@ -51,6 +51,8 @@ pub async fn remove(lab: Lab) -> anyhow::Result<()> {
         let daemons = daemons_within(&lab.folder).context("look at the machine's processes")?;
         if daemons.is_empty() {
             tasks::end_all(&lab).await?;
+            let nodes = lab.load()?.map(|record| record.nodes).unwrap_or_default();
+            nodes.iter().for_each(|node| crate::daemon::forget_files(&node.state_dir()));
             return lab.remove();
         }
         // A lab's state is thrown away: there is nothing that a stop in good order would save.

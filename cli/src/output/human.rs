@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use common::time::Timestamp;
+
 /// `5 seconds`, `About an hour`, `3 months`: Docker's words.
 pub fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -26,6 +28,20 @@ pub fn duration(duration: Duration) -> String {
 pub fn title(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// `2 hours ago`; nothing of what is no time.
+pub fn ago(rfc3339: &str, now: Timestamp) -> String {
+    let since = Timestamp::from_rfc3339(rfc3339);
+    since.map_or_else(String::new, |since| format!("{} ago", duration(now.since(since))))
+}
+
+/// `2026-11-20 08:00:00.123 +0000 utc`, as Docker writes a time.
+pub fn as_go_prints(rfc3339: &str) -> String {
+    match rfc3339.strip_suffix('Z').and_then(|time| time.split_once('T')) {
+        Some((date, time)) => format!("{date} {time} +0000 utc"),
+        None => rfc3339.into(),
+    }
 }
 
 #[cfg(test)]

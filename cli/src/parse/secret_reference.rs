@@ -1,4 +1,6 @@
 //! `--secret NAME`, `--config source=NAME,target=FILE,uid=0,gid=0,mode=0444`: a secret or config as a file of a task.
+//!
+//! Ours are `version=N`, else it is the newest, and `refresh=SIGNAL`: the file follows new versions in place.
 
 use super::csv;
 use super::number;
@@ -10,6 +12,10 @@ pub struct Reference {
     pub uid: String,
     pub gid: String,
     pub mode: u64,
+    /// 0: the newest.
+    pub version: u64,
+    /// The signal with which a task is told of a new version; empty: none.
+    pub refresh: Option<String>,
 }
 
 pub fn secret(text: &str) -> Result<Reference, String> {
@@ -28,6 +34,8 @@ fn parse(text: &str, kind: &str) -> Result<Reference, String> {
         uid: "0".into(),
         gid: "0".into(),
         mode: 0o444,
+        version: 0,
+        refresh: None,
     };
     if let [name] = fields.as_slice()
         && !name.contains('=')
@@ -49,6 +57,13 @@ fn parse(text: &str, kind: &str) -> Result<Reference, String> {
                         format!("invalid mode specified: strconv.ParseUint: parsing {value:?}: {error}")
                     })?;
                 }
+                "version" => {
+                    let number = value.parse().ok().filter(|number| *number > 0);
+                    reference.version = number.ok_or_else(|| {
+                        format!("invalid version {value:?}: {kind} history shows the numbers")
+                    })?;
+                }
+                "refresh" => reference.refresh = Some(value.into()),
                 _ => return Err(format!("invalid field in {kind} request: {key}")),
             }
         }
@@ -86,6 +101,12 @@ mod tests {
             });
             assert_eq!(seen.as_deref(), expected.map_err(str::to_owned).as_ref().map(|text| *text), "{text}");
         }
+        let ours = secret("source=key,version=3,refresh=SIGHUP").expect("a reference");
+        assert_eq!((ours.version, ours.refresh.as_deref()), (3, Some("SIGHUP")));
+        let silent = config("source=key,refresh=").expect("a reference");
+        assert_eq!((silent.version, silent.refresh.as_deref()), (0, Some("")));
+        let error = secret("source=key,version=0").unwrap_err();
+        assert_eq!(error, "invalid version \"0\": secret history shows the numbers");
         assert_eq!(config("source=a,x=b").unwrap_err(), "invalid field in config request: x");
     }
 }

@@ -111,6 +111,7 @@ pub fn healthy() -> Routes {
         .on("GET /_ping", 200, "OK")
         .on("GET /info", 200, info())
         .on("GET /swarm", 200, cluster())
+        .on("POST /swarm/x/rotate-data-keys", 200, "")
         .on("GET /swarm/unlockkey", 200, json!({"UnlockKey": "SWMKEY-1-x"}))
         .on("POST /swarm/init", 200, json!(MANAGER))
         .on("POST /swarm/join", 200, "")

@@ -8,12 +8,14 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/command_line/go
 
 /// Not here: `daemon` and `lab`, whose flags are theirs.
 #[rustfmt::skip]
-const COMMANDS: [&str; 40] = [
+const COMMANDS: [&str; 54] = [
     "", "init", "join", "join-token", "leave", "update", "swarm", "swarm init", "info", "node", "node ls", "node inspect", "node ps",
     "node update", "node promote", "node demote", "node rm", "raft status", "gossip members", "version", "completion", "man",
     "service", "service create", "service update", "service scale", "service rollback", "service history", "service explain",
     "service rebalance", "service ls", "service ps", "service inspect", "service logs", "service rm", "service wait", "task",
     "task ls", "task inspect", "events",
+    "secret", "secret create", "secret rotate", "secret history", "secret ls", "secret inspect", "secret rm",
+    "config", "config create", "config rotate", "config history", "config ls", "config inspect", "config rm",
 ];
 
 #[test]

@@ -42,7 +42,7 @@ To add a manager to this swarm, run the following command:
 #[test]
 fn texts_are_dockers_without_the_word() {
     #[rustfmt::skip]
-    let cases: [(&[&str], String); 15] = [
+    let cases: [(&[&str], String); 19] = [
         (&["init"],                                  INIT.into()),
         (&["swarm", "init"],                         INIT.into()),
         (&["init", "--autolock"],                    format!("{INIT}{AUTOLOCK}")),
@@ -55,6 +55,10 @@ fn texts_are_dockers_without_the_word() {
         (&["leave"],                                 "Node left the swarm.\n".into()),
         (&["update", "--cert-expiry", "720h"],       "Swarm updated.\n".into()),
         (&["update", "--autolock"],                  format!("Swarm updated.\n{AUTOLOCK}")),
+        (&["unlock-key"],                            AUTOLOCK.into()),
+        (&["unlock-key", "-q"],                      "SWMKEY-1-x\n".into()),
+        (&["swarm", "unlock-key", "-q"],             "SWMKEY-1-x\n".into()),
+        (&["raft", "rotate-data-keys"],              "Every manager changes its data key now.\n".into()),
         (&["node", "promote", "node10", "node2"],
          format!("Node node10 promoted to a manager in the swarm.\nNode {MANAGER} is already a manager.\n")),
         (&["node", "demote", "node10", "node2"],
@@ -221,7 +225,7 @@ Total Memory: 23.54GiB
 fn raft_and_gossip_views() {
     let raft = json!({
         "Term": 7, "State": "leader", "LeaderID": MANAGER, "LastLogIndex": 120, "CommittedIndex": 119, "AppliedIndex": 118,
-        "SnapshotIndex": 100, "PurgedIndex": 50,
+        "SnapshotIndex": 100, "PurgedIndex": 50, "DataKeyVersion": 3, "UnlockKeyVersion": 2,
         "Members": [
             {"RaftId": 9, "NodeID": "c", "Hostname": "node10", "Addr": "10.0.0.3:2377", "Voter": true, "Leader": false,
              "MatchedIndex": 115, "Lag": 5, "HeardMsAgo": 40},
@@ -236,6 +240,7 @@ Term:      7
 Leader:    node2 (bbbbbbbbbbbbbbbbbbbbbbbb2)
 Log:       last 120, committed 119, applied 118
 Snapshot:  100 (log removed up to 50)
+At rest:   data key 3, unlock key 2
 
 ID                          HOSTNAME   ADDRESS         RAFT ID   ROLE      MATCHED   LAG       HEARD
 bbbbbbbbbbbbbbbbbbbbbbbb2   node2      10.0.0.2:2377   1         leader    120       0         -

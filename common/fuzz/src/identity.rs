@@ -6,7 +6,10 @@ use std::time::Duration;
 use common::identity::certificate::certificates_from_pem;
 use common::identity::external::certificate_in;
 use common::identity::given::{check_certificate, check_pair, public_key};
-use common::identity::{DataKey, NodeCertificate, NodeIdentity, NodeKey, RootAuthority, WrappedDataKey};
+use common::identity::locked_key::LockedKey;
+use common::identity::{
+    DataKey, NodeCertificate, NodeIdentity, NodeKey, RootAuthority, UnlockKey, WrappedDataKey,
+};
 use common::object::{ClusterId, NodeId, Role};
 use common::random::SeededRandom;
 use common::time::Timestamp;
@@ -30,12 +33,22 @@ pub fn certificate(mut data: &[u8]) {
         }
         4 => given_root(&String::from_utf8_lossy(data)),
         5 => drop(certificate_in(data)),
-        _ => {
+        3 => {
             if let Ok(wrapped) = WrappedDataKey::from_bytes(data) {
-                let _ = wrapped.unwrap(&KEY, Some(b"unlock"));
+                let _ = wrapped.unwrap(&KEY, Some(&unlock_key()));
             }
         }
+        4 => {
+            if let Ok(locked) = LockedKey::from_bytes(data) {
+                let _ = locked.unlock(&unlock_key());
+            }
+        }
+        _ => drop(UnlockKey::parse(&String::from_utf8_lossy(data))),
     }
+}
+
+fn unlock_key() -> UnlockKey {
+    UnlockKey::generate(&mut SeededRandom::new(1, "unlock key"))
 }
 
 fn pem(text: &str) {
@@ -73,12 +86,14 @@ pub fn certificate_seeds() -> Vec<Vec<u8>> {
     let der = certificates_from_pem(&issue()).expect("our own").remove(0);
     let mut random = SeededRandom::new(1, "data key");
     let data_key = DataKey::generate(&mut random);
-    let wrapped = data_key.wrap(&KEY, Some(b"unlock"), &mut random);
+    let wrapped = data_key.wrap(1, &KEY, Some(&unlock_key()), &mut random);
     let texts = [issue(), ROOT.certificate_pem().into(), format!("{}{}", issue(), ROOT.certificate_pem())];
     let mut seeds = vec![
         [&[0], &der[..]].concat(),
         [&[2], KEY.to_pem().reveal().as_bytes()].concat(),
         [&[3], wrapped.as_bytes()].concat(),
+        [&[4], LockedKey::lock(&KEY, &unlock_key(), 3, &mut random).as_bytes()].concat(),
+        [&[5], unlock_key().to_text().reveal().as_bytes()].concat(),
     ];
     let root = format!("{}{}", ROOT.certificate_pem(), ROOT.key_pem().reveal());
     seeds.push([&[4], root.as_bytes()].concat());

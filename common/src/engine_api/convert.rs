@@ -5,6 +5,7 @@
 
 mod container;
 mod mount;
+mod payload;
 mod policy;
 mod service;
 mod task;
@@ -18,12 +19,13 @@ use super::node::{self as api_node, ManagerStatus};
 use super::swarm as api_swarm;
 use super::{ObjectVersion, swarm::SwarmSpec};
 pub use container::{container_from_api, container_to_api};
+pub use payload::{payload_data_from_api, payload_spec_from_api, payload_to_api};
 pub use service::{insert_defaults, service_spec_from_api, service_spec_to_api, service_to_api};
 pub use task::{task_name, task_spec_from_api, task_spec_to_api, task_to_api};
 
 use crate::limits::{CERTIFICATE_EXPIRY_MIN, EXTERNAL_CAS_MAX};
 use crate::object::cluster::{Authority, ExternalAuthority, LivenessPreset};
-use crate::object::{Availability, Cluster, ClusterSpec, Meta, Node, NodeSpec, Role, node};
+use crate::object::{Availability, Cluster, ClusterSpec, Meta, Node, NodeSpec, PayloadKind, Role, node};
 
 /// Why a document cannot become a spec, or a cluster a document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,6 +73,8 @@ pub enum ConvertError {
     NamedResource,
     #[error("a placement preference must be a spread")]
     NotSpread,
+    #[error("the data of a {kind} must be base64")]
+    Data { kind: PayloadKind },
     #[error("ContainerSpec: a ready check is exactly one of a command, an HTTP request and a TCP port")]
     ReadyProbe,
 }
@@ -178,7 +182,17 @@ pub fn cluster_spec_to_api(spec: &ClusterSpec) -> SwarmSpec {
 /// Puts what the document sets over `base`; its zero and empty members leave `base` as it is.
 pub fn cluster_spec_from_api(spec: SwarmSpec, base: ClusterSpec) -> Result<ClusterSpec, ConvertError> {
     refuse_unsupported(&spec)?;
-    let SwarmSpec { name, labels, orchestration, raft, dispatcher, ca_config, liveness, .. } = spec;
+    let SwarmSpec {
+        name,
+        labels,
+        orchestration,
+        raft,
+        dispatcher,
+        ca_config,
+        encryption_config,
+        liveness,
+        ..
+    } = spec;
     if !name.is_empty() && name != base.name {
         return Err(ConvertError::ClusterName);
     }
@@ -208,7 +222,7 @@ pub fn cluster_spec_from_api(spec: SwarmSpec, base: ClusterSpec) -> Result<Clust
             Duration::from_nanos(heartbeat)
         },
         node_certificate_expiry,
-        autolock_managers: false,
+        autolock_managers: encryption_config.auto_lock_managers,
         liveness: match liveness.as_str() {
             "" => base.liveness,
             "local" => LivenessPreset::Local,
@@ -255,10 +269,7 @@ fn one_external_from_api(given: serde_json::Value) -> Result<ExternalAuthority, 
 }
 
 fn refuse_unsupported(spec: &SwarmSpec) -> Result<(), ConvertError> {
-    let asked = [
-        (spec.encryption_config.auto_lock_managers, "locking managers (autolock)"),
-        (spec.task_defaults.log_driver.is_some(), "a default log driver for tasks"),
-    ];
+    let asked = [(spec.task_defaults.log_driver.is_some(), "a default log driver for tasks")];
     match asked.into_iter().find(|(asked, _)| *asked) {
         Some((_, what)) => Err(ConvertError::Unsupported { what }),
         None => Ok(()),
@@ -405,10 +416,6 @@ mod tests {
             (r#"{"Raft":{"ElectionTick":-3}}"#, "ElectionTick is out of range: -3"),
             (r#"{"Liveness":"moon"}"#, r#"invalid Liveness: "moon""#),
             (
-                r#"{"EncryptionConfig":{"AutoLockManagers":true}}"#,
-                "locking managers (autolock) is not supported in this version yet",
-            ),
-            (
                 r#"{"CAConfig":{"ExternalCAs":[{"Protocol":"acme","URL":"https://ca"}]}}"#,
                 r#"invalid protocol: "acme""#,
             ),
@@ -453,6 +460,7 @@ mod tests {
             heartbeat_tick in 1u32..,
             heartbeat in 1..i64::MAX as u64,
             expiry in CERTIFICATE_EXPIRY_MIN.as_nanos() as u64..i64::MAX as u64,
+            autolock_managers: bool,
             liveness in prop_oneof![
                 Just(LivenessPreset::Local), Just(LivenessPreset::Lan), Just(LivenessPreset::Wan)
             ],
@@ -471,7 +479,7 @@ mod tests {
                 heartbeat_tick,
                 dispatcher_heartbeat: Duration::from_nanos(heartbeat),
                 node_certificate_expiry: Duration::from_nanos(expiry),
-                autolock_managers: false,
+                autolock_managers,
                 liveness,
                 external_authorities: urls
                     .into_iter()

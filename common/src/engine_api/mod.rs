@@ -3,11 +3,13 @@
 //! Field names are Docker's; nothing here knows how the cluster works. `convert` maps to `object` and back.
 //! Empty and zero members of requests mean "default", as Docker's own client sends them.
 
+pub mod access;
 pub mod container;
 pub mod convert;
 mod document;
 pub mod event;
 pub mod node;
+pub mod payload;
 pub mod service;
 pub mod swarm;
 pub mod system;

@@ -112,6 +112,10 @@ pub struct RaftStatus {
     pub applied_index: u64,
     pub snapshot_index: u64,
     pub purged_index: u64,
+    /// What this manager's data is sealed with.
+    pub data_key_version: u64,
+    /// The unlock key that this manager asks for after a restart; counted on while managers do not lock.
+    pub unlock_key_version: u64,
     pub members: Vec<RaftMemberStatus>,
 }
 

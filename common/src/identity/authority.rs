@@ -53,6 +53,12 @@ pub enum AuthorityError {
         #[source]
         source: rcgen::Error,
     },
+    #[error("sign the certificate of {holder}")]
+    SignOther {
+        holder: String,
+        #[source]
+        source: rcgen::Error,
+    },
 }
 
 /// A root certificate with its key.
@@ -164,6 +170,22 @@ impl RootAuthority {
         self.signed(&params, &key)?.map_err(AuthorityError::CrossSign)
     }
 
+    /// A certificate, PEM, for the key in a signing request, that says what `params` say.
+    pub(super) fn sign_params(
+        &self,
+        csr_der: &[u8],
+        params: &CertificateParams,
+        holder: &str,
+    ) -> Result<String, AuthorityError> {
+        if csr_der.len() > REQUEST_BYTES_MAX {
+            return Err(AuthorityError::Request);
+        }
+        let request = CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(csr_der))
+            .map_err(|_| AuthorityError::Request)?;
+        let failed = |source| AuthorityError::SignOther { holder: holder.into(), source };
+        self.signed(params, &request.public_key)?.map_err(failed)
+    }
+
     fn signed(
         &self,
         params: &CertificateParams,
@@ -227,7 +249,7 @@ impl fmt::Debug for RootAuthority {
     }
 }
 
-fn name(parts: &[(DnType, String)]) -> DistinguishedName {
+pub(super) fn name(parts: &[(DnType, String)]) -> DistinguishedName {
     let mut name = DistinguishedName::new();
     for (kind, value) in parts {
         name.push(kind.clone(), value.as_str());
@@ -235,7 +257,7 @@ fn name(parts: &[(DnType, String)]) -> DistinguishedName {
     name
 }
 
-fn validity(now: Timestamp, valid_for: Duration) -> (OffsetDateTime, OffsetDateTime) {
+pub(super) fn validity(now: Timestamp, valid_for: Duration) -> (OffsetDateTime, OffsetDateTime) {
     let from = Timestamp(now.0.saturating_sub(BACKDATE.as_nanos() as u64));
     (date(from), date(now.plus(valid_for)))
 }

@@ -97,7 +97,7 @@ pub(super) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, CertificateError>
 }
 
 /// The one value of an attribute. Two would leave it to the reader which one counts.
-fn only<'a>(mut values: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>) -> Option<&'a str> {
+pub(super) fn only<'a>(mut values: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>) -> Option<&'a str> {
     match (values.next(), values.next()) {
         (Some(value), None) => value.as_str().ok(),
         _ => None,

@@ -9,10 +9,12 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
 use super::key::{self, NodeKey};
+use super::unlock_key::UnlockKey;
 use crate::random::Random;
 
-const FORMAT: u8 = 1;
-const HEADER_BYTES: usize = 2;
+const FORMAT: u8 = 2;
+/// Format, whether an unlock key is needed, and the key's version.
+const HEADER_BYTES: usize = 2 + 8;
 const NONCE_BYTES: usize = 12;
 const WRAPPED_BYTES: usize = HEADER_BYTES + NONCE_BYTES + 32 + 16;
 
@@ -29,6 +31,16 @@ pub enum DataKeyError {
 /// 32 random bytes, cleared from memory when dropped.
 #[derive(Clone)]
 pub struct DataKey(Zeroizing<[u8; 32]>);
+
+/// The data keys of a manager. What is written is sealed with `current`; while records of before are sealed anew,
+/// `previous` opens them.
+#[derive(Clone, Debug)]
+pub struct DataKeys {
+    pub current: DataKey,
+    /// Counts with the cluster's wish for new keys: this manager has followed it up to here.
+    pub version: u64,
+    pub previous: Option<DataKey>,
+}
 
 /// A data key as it may lie on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,13 +61,16 @@ impl DataKey {
     /// `unlock_key` is what people hold when the cluster locks its managers.
     pub fn wrap(
         &self,
+        version: u64,
         node_key: &NodeKey,
-        unlock_key: Option<&[u8]>,
+        unlock_key: Option<&UnlockKey>,
         random: &mut dyn Random,
     ) -> WrappedDataKey {
         let mut nonce = [0; NONCE_BYTES];
         random.fill(&mut nonce);
-        let header = [FORMAT, u8::from(unlock_key.is_some())];
+        let mut header = [0; HEADER_BYTES];
+        header[..2].copy_from_slice(&[FORMAT, u8::from(unlock_key.is_some())]);
+        header[2..].copy_from_slice(&version.to_be_bytes());
         let mut sealed = Zeroizing::new(self.0.to_vec());
         let tag = wrapping_key(node_key, unlock_key)
             .seal_in_place_separate_tag(
@@ -84,7 +99,16 @@ impl WrappedDataKey {
         self.0[1] == 1
     }
 
-    pub fn unwrap(&self, node_key: &NodeKey, unlock_key: Option<&[u8]>) -> Result<DataKey, DataKeyError> {
+    /// The version of the key in it, which is believed once it opens.
+    pub fn version(&self) -> u64 {
+        u64::from_be_bytes(self.0[2..HEADER_BYTES].try_into().expect("its length was checked"))
+    }
+
+    pub fn unwrap(
+        &self,
+        node_key: &NodeKey,
+        unlock_key: Option<&UnlockKey>,
+    ) -> Result<DataKey, DataKeyError> {
         if self.needs_unlock_key() && unlock_key.is_none() {
             return Err(DataKeyError::Locked);
         }
@@ -108,10 +132,10 @@ impl fmt::Debug for DataKey {
     }
 }
 
-fn wrapping_key(node_key: &NodeKey, unlock_key: Option<&[u8]>) -> LessSafeKey {
+fn wrapping_key(node_key: &NodeKey, unlock_key: Option<&UnlockKey>) -> LessSafeKey {
     let bytes = match unlock_key {
         None => key::derive(&[node_key.secret_bytes()], "data key"),
-        Some(unlock_key) => key::derive(&[node_key.secret_bytes(), unlock_key], "locked data key"),
+        Some(unlock_key) => key::derive(&[node_key.secret_bytes(), unlock_key.reveal()], "locked data key"),
     };
     let key = UnboundKey::new(&AES_256_GCM, bytes.as_slice()).expect("AES-256 takes 32 bytes");
     LessSafeKey::new(key)
@@ -126,33 +150,35 @@ mod tests {
     fn a_data_key_opens_with_its_keys_and_no_others() {
         let (node, other) = (NodeKey::generate().unwrap(), NodeKey::generate().unwrap());
         let key = DataKey::generate(&mut SystemRandom);
-        let plain = key.wrap(&node, None, &mut SystemRandom);
-        let locked = key.wrap(&node, Some(b"people"), &mut SystemRandom);
+        let [people, others] = [(); 2].map(|()| UnlockKey::generate(&mut SystemRandom));
+        let plain = key.wrap(7, &node, None, &mut SystemRandom);
+        let locked = key.wrap(7, &node, Some(&people), &mut SystemRandom);
         #[rustfmt::skip]
         let cases = [ // wrapped, node key, unlock key, error
             (&plain,  &node,  None,                None),
-            (&plain,  &node,  Some(&b"people"[..]), None), // not needed, so not used
+            (&plain,  &node,  Some(&people), None), // not needed, so not used
             (&plain,  &other, None,                Some(DataKeyError::WrongKey)),
-            (&locked, &node,  Some(&b"people"[..]), None),
+            (&locked, &node,  Some(&people), None),
             (&locked, &node,  None,                Some(DataKeyError::Locked)),
-            (&locked, &node,  Some(&b"others"[..]), Some(DataKeyError::WrongKey)),
-            (&locked, &other, Some(&b"people"[..]), Some(DataKeyError::WrongKey)),
+            (&locked, &node,  Some(&others), Some(DataKeyError::WrongKey)),
+            (&locked, &other, Some(&people), Some(DataKeyError::WrongKey)),
         ];
         for (wrapped, node, unlock, error) in cases {
             let again = WrappedDataKey::from_bytes(wrapped.as_bytes()).unwrap();
             let opened = again.unwrap(node, unlock);
             assert_eq!(opened.as_ref().err(), error.as_ref());
+            assert_eq!(again.version(), 7);
             if let Ok(opened) = opened {
                 assert_eq!(opened.reveal(), key.reveal());
             }
         }
-        assert_ne!(plain, key.wrap(&node, None, &mut SystemRandom));
+        assert_ne!(plain, key.wrap(7, &node, None, &mut SystemRandom));
     }
 
     #[test]
     fn every_changed_byte_is_noticed() {
         let node = NodeKey::generate().unwrap();
-        let wrapped = DataKey::generate(&mut SystemRandom).wrap(&node, None, &mut SystemRandom);
+        let wrapped = DataKey::generate(&mut SystemRandom).wrap(1, &node, None, &mut SystemRandom);
         for at in 0..wrapped.as_bytes().len() {
             let mut bytes = wrapped.as_bytes().to_vec();
             bytes[at] ^= 1;

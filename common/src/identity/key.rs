@@ -103,7 +103,7 @@ impl fmt::Debug for NodeKey {
 }
 
 /// HKDF-SHA256 over the parts, each with its length in front so that no two lists of parts are the same input.
-pub(super) fn derive(parts: &[&[u8]], label: &str) -> Zeroizing<[u8; 32]> {
+pub(crate) fn derive(parts: &[&[u8]], label: &str) -> Zeroizing<[u8; 32]> {
     let mut input = Zeroizing::new(Vec::with_capacity(parts.iter().map(|part| 8 + part.len()).sum()));
     for part in parts {
         input.extend_from_slice(&(part.len() as u64).to_be_bytes());

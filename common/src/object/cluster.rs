@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::client::Clients;
 use super::sensitive::Sensitive;
 use super::{ClusterId, Meta, NodeId};
 use crate::time::Timestamp;
@@ -22,6 +23,21 @@ pub struct Cluster {
     pub address_pools: Vec<String>,
     pub subnet_size: u32,
     pub data_path_port: u32,
+    /// Client certificates that were issued; one that is not here opens nothing.
+    pub clients: Clients,
+    pub at_rest: AtRest,
+}
+
+/// How managers keep their data on disk. The counts only grow: a manager that reads its log again takes up nothing
+/// that it has gone beyond.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AtRest {
+    /// What people hold to unlock a manager after a restart; none while managers do not lock.
+    pub unlock_key: Option<Sensitive>,
+    /// Counts changes of the unlock key, its coming and its going.
+    pub unlock_key_version: u64,
+    /// A manager whose data key is older than this makes a new one.
+    pub data_key_version: u64,
 }
 
 /// What people set with `swarm init` and `swarm update`.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::words::words;
+use super::{PayloadId, PayloadKind};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerSpec {
@@ -218,6 +219,35 @@ pub struct FileReference {
     /// The file follows the newest version while the task runs, which gets this signal then (none if empty).
     /// None: a new version is a change of the service, and comes with new tasks.
     pub refresh: Option<String>,
+}
+
+impl FileReference {
+    /// The payload it names; none where what it has is no id.
+    pub fn payload(&self) -> Option<PayloadId> {
+        self.id.parse().ok()
+    }
+
+    /// Which payload has to be on the task's node, and which version: none means the newest one. Nothing where it is
+    /// no file, as credential specs of Windows are not.
+    pub fn wanted(&self) -> Option<(PayloadId, Option<u64>)> {
+        self.target.as_ref()?;
+        let follows = self.version == 0 || self.refresh.is_some();
+        Some((self.payload()?, (!follows).then_some(self.version)))
+    }
+}
+
+impl ContainerSpec {
+    /// Every secret and config it uses, each as often as it names it.
+    pub fn references(&self) -> impl Iterator<Item = (PayloadKind, &FileReference)> {
+        let secrets = self.secrets.iter().map(|reference| (PayloadKind::Secret, reference));
+        secrets.chain(self.configs.iter().map(|reference| (PayloadKind::Config, reference)))
+    }
+
+    /// As `references`, to change them.
+    pub fn references_mut(&mut self) -> impl Iterator<Item = (PayloadKind, &mut FileReference)> {
+        let secrets = self.secrets.iter_mut().map(|reference| (PayloadKind::Secret, reference));
+        secrets.chain(self.configs.iter_mut().map(|reference| (PayloadKind::Config, reference)))
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,11 +2,13 @@
 //!
 //! Docker's spelling of these is in `engine_api`, with the conversion both ways.
 
+pub mod client;
 pub mod cluster;
 pub mod container;
 pub mod id;
 pub mod node;
 pub mod payload;
+pub mod payload_template;
 pub mod placement;
 pub mod policy;
 pub mod ports;
@@ -19,6 +21,7 @@ pub mod template;
 pub mod version;
 mod words;
 
+pub use client::{AccessRole, ClientRecord, ClientSerial};
 pub use cluster::{Cluster, ClusterSpec, LivenessPreset};
 pub use id::{ClusterId, NodeId, PayloadId, ServiceId, TaskId};
 pub use node::{Availability, Node, NodeDescription, NodeSpec, NodeState, Role};

@@ -206,6 +206,8 @@ pub struct UpdateStatus {
     pub failed: u64,
     /// When a slot was last done, or the update began.
     pub progress_at: Timestamp,
+    /// Begun by the rotation of a secret or config: where it fails it goes back, whatever the failure action says.
+    pub rotation: bool,
 }
 
 /// ```text

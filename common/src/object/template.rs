@@ -1,15 +1,17 @@
 //! Templates in a task's spec: `{{.Service.Name}}` and its like, in env, hostname, mounts and volume options.
 //!
-//! The part of Go's text templates that services use: fields, `index .Service.Labels "key"`, literals, comments and
-//! the trimming of spaces. Anything else is an error that names it, when a service is created and not only when its
-//! tasks start. Whoever runs the task fills them in.
+//! The part of Go's text templates that services use: fields, `index .Service.Labels "key"`, `join "," "a" "b"`,
+//! literals, parentheses, comments and the trimming of spaces. Anything else is an error that names it, when a service
+//! is created and not only when its tasks start. Whoever runs the task fills them in.
+//!
+//! Secrets and configs may be templates too: see `payload_template`.
 
 use std::collections::BTreeMap;
 
 use super::container::ContainerSpec;
 use super::node::Platform;
 use super::{NodeId, ServiceId, Slot, TaskId, TaskSpec};
-use crate::limits::SPEC_TEMPLATES_BYTES_MAX;
+use crate::limits::{SPEC_TEMPLATES_BYTES_MAX, TEMPLATE_DEPTH_MAX};
 
 /// Why a template cannot be filled in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,7 +72,10 @@ pub fn fill_in(spec: &mut ContainerSpec, values: &Values<'_>) -> Result<(), Temp
     let mut left = SPEC_TEMPLATES_BYTES_MAX;
     let mut fill = |what: &'static str, text: &mut String| {
         if text.contains("{{") {
-            *text = expand(text, values, left).map_err(|reason| TemplateError { what, reason })?;
+            let mut filled = String::new();
+            expand(text, &Scope::plain(values), left, &mut filled)
+                .map_err(|reason| TemplateError { what, reason: reason.said_of(text) })?;
+            *text = filled;
             left = left.saturating_sub(text.len());
         }
         Ok(())
@@ -88,25 +93,80 @@ pub fn fill_in(spec: &mut ContainerSpec, values: &Values<'_>) -> Result<(), Temp
     fill("hostname", &mut spec.hostname)
 }
 
-/// Fills in one text that may come to `bytes_max`.
-fn expand(text: &str, values: &Values<'_>, bytes_max: usize) -> Result<String, String> {
-    let mut out = String::new();
+/// Why one text cannot be filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reason {
+    /// Without a word of the text, which may be a secret.
+    pub general: &'static str,
+    pub exact: String,
+}
+
+impl Reason {
+    pub fn new(general: &'static str, exact: String) -> Self {
+        Self { general, exact }
+    }
+
+    fn said_of(self, text: &str) -> String {
+        format!("{} in template {}", self.exact, shown(text))
+    }
+}
+
+impl From<&'static str> for Reason {
+    fn from(general: &'static str) -> Self {
+        Self { general, exact: general.into() }
+    }
+}
+
+/// Looks up what a function of payloads stands for: `secret`, `config` or `env`, and its argument.
+pub(super) type Lookup<'a> = dyn Fn(&str, &str) -> Result<String, Reason> + 'a;
+
+/// What a text may speak of.
+#[derive(Clone, Copy)]
+pub(super) struct Scope<'a> {
+    values: &'a Values<'a>,
+    /// None where these functions are not known.
+    lookup: Option<&'a Lookup<'a>>,
+}
+
+impl<'a> Scope<'a> {
+    fn plain(values: &'a Values<'a>) -> Self {
+        Self { values, lookup: None }
+    }
+
+    pub fn of_payload(values: &'a Values<'a>, lookup: &'a Lookup<'a>) -> Self {
+        Self { values, lookup: Some(lookup) }
+    }
+}
+
+/// Fills in one text that may come to `bytes_max`, at the end of `out`.
+pub(super) fn expand(
+    text: &str,
+    scope: &Scope<'_>,
+    bytes_max: usize,
+    out: &mut String,
+) -> Result<(), Reason> {
+    let begin = out.len();
+    let add = |out: &mut String, part: &str| {
+        if out.len() - begin + part.len() > bytes_max {
+            return Err(Reason::new(
+                "it comes to too many bytes",
+                format!("it comes to more than {bytes_max} bytes"),
+            ));
+        }
+        out.push_str(part);
+        Ok(())
+    };
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("{{") {
-        let action = Action::read(after).map_err(|reason| format!("{reason} in template {}", shown(text)))?;
-        out.push_str(if action.trims_before { before.trim_end() } else { before });
-        let value = action
-            .term
-            .map_or(Ok(String::new()), |term| term.value(values))
-            .map_err(|reason| format!("{reason} in template {}", shown(text)))?;
-        out.push_str(&value);
-        if out.len() > bytes_max {
-            return Err(format!("it comes to more than {bytes_max} bytes"));
+        let action = Action::read(after)?;
+        add(out, if action.trims_before { before.trim_end() } else { before })?;
+        if let Some(term) = action.term {
+            let value = zeroize::Zeroizing::new(term.value(scope)?);
+            add(out, &value)?;
         }
         rest = if action.trims_after { action.rest.trim_start() } else { action.rest };
     }
-    out.push_str(rest);
-    Ok(out)
+    add(out, rest)
 }
 
 /// The start of a text, for errors: an env entry may be long, and may hold a password further on.
@@ -128,13 +188,13 @@ enum Term {
     Literal(String),
     /// `.Service.Name` as its words.
     Field(Vec<String>),
-    /// `index .Service.Labels "key"`.
-    Index(Vec<String>, String),
+    /// A function and its arguments.
+    Call(String, Vec<Term>),
 }
 
 impl<'a> Action<'a> {
     /// Reads from after `{{` to after `}}`.
-    fn read(text: &'a str) -> Result<Self, String> {
+    fn read(text: &'a str) -> Result<Self, Reason> {
         let trims_before = text.starts_with("- ") || text.starts_with("-\t") || text.starts_with("-\n");
         let mut rest = if trims_before { text[1..].trim_start() } else { text.trim_start() };
         if let Some(comment) = rest.strip_prefix("/*") {
@@ -145,16 +205,16 @@ impl<'a> Action<'a> {
         let mut tokens = Vec::new();
         loop {
             if let Some((trims_after, rest)) = close(rest) {
-                let term = Some(Term::from(tokens)?);
-                return Ok(Self { term, trims_before, trims_after, rest });
+                let mut tokens = tokens.into_iter().peekable();
+                let term = Term::read(&mut tokens, 0)?;
+                if tokens.next().is_some() {
+                    return Err("more than one value".into());
+                }
+                return Ok(Self { term: Some(term), trims_before, trims_after, rest });
             }
             let (token, after) = Token::read(rest.trim_start())?;
             tokens.push(token);
             rest = after;
-            // `index .Service.Labels "key"` is the longest there is.
-            if tokens.len() > 3 {
-                return Err("more than one value".into());
-            }
         }
     }
 }
@@ -173,13 +233,17 @@ enum Token {
     Literal(String),
     Field(Vec<String>),
     Word(String),
+    Open,
+    Close,
 }
 
 impl Token {
-    fn read(text: &str) -> Result<(Self, &str), String> {
+    fn read(text: &str) -> Result<(Self, &str), Reason> {
         let mut chars = text.char_indices();
         match chars.next() {
             None => Err("an action without `}}`".into()),
+            Some((_, '(')) => Ok((Token::Open, &text[1..])),
+            Some((_, ')')) => Ok((Token::Close, &text[1..])),
             Some((_, '"')) => quoted(&text[1..]),
             Some((_, '`')) => {
                 let (literal, rest) = text[1..].split_once('`').ok_or("a text without its end")?;
@@ -194,13 +258,13 @@ impl Token {
                     None => Ok((Token::Word(word.into()), rest)),
                 }
             }
-            Some((_, other)) => Err(format!("unexpected {other:?}")),
+            Some((_, other)) => Err(Reason::new("an unexpected character", format!("unexpected {other:?}"))),
         }
     }
 }
 
 /// Reads the rest of a text in double quotes.
-fn quoted(text: &str) -> Result<(Token, &str), String> {
+fn quoted(text: &str) -> Result<(Token, &str), Reason> {
     let mut literal = String::new();
     let mut chars = text.char_indices();
     while let Some((at, c)) = chars.next() {
@@ -221,39 +285,88 @@ fn quoted(text: &str) -> Result<(Token, &str), String> {
 }
 
 impl Term {
-    fn from(tokens: Vec<Token>) -> Result<Self, String> {
-        let mut tokens = tokens.into_iter();
-        match (tokens.next(), tokens.next(), tokens.next()) {
-            (None, ..) => Err("an action without a value".into()),
-            (Some(Token::Literal(text)), None, None) => Ok(Term::Literal(text)),
-            (Some(Token::Field(path)), None, None) => Ok(Term::Field(path)),
-            (Some(Token::Word(word)), Some(Token::Field(path)), Some(Token::Literal(key)))
-                if word == "index" =>
-            {
-                Ok(Term::Index(path, key))
-            }
-            (Some(Token::Word(word)), ..) if word == "index" => Err("index wants a field and a text".into()),
-            (Some(Token::Word(word)), ..) => Err(format!("function {word:?} not defined")),
-            (Some(Token::Literal(_) | Token::Field(_)), ..) => Err("more than one value".into()),
+    /// A value, or a function with all that follows it.
+    fn read(
+        tokens: &mut std::iter::Peekable<std::vec::IntoIter<Token>>,
+        depth: usize,
+    ) -> Result<Self, Reason> {
+        if depth > TEMPLATE_DEPTH_MAX {
+            return Err("too many parentheses within each other".into());
         }
+        let Some(token) = tokens.next() else { return Err("an action without a value".into()) };
+        let operand = |token: Token, tokens: &mut std::iter::Peekable<std::vec::IntoIter<Token>>| match token
+        {
+            Token::Literal(text) => Ok(Term::Literal(text)),
+            Token::Field(path) => Ok(Term::Field(path)),
+            Token::Word(word) => Err(not_defined(&word)),
+            Token::Close => Err("a parenthesis without its beginning".into()),
+            Token::Open => {
+                let inner = Term::read(tokens, depth + 1)?;
+                match tokens.next() {
+                    Some(Token::Close) => Ok(inner),
+                    Some(_) => Err("more than one value".into()),
+                    None => Err("a parenthesis without its end".into()),
+                }
+            }
+        };
+        let Token::Word(word) = token else { return operand(token, tokens) };
+        let mut arguments = Vec::new();
+        while let Some(token) = tokens.next_if(|token| !matches!(token, Token::Close)) {
+            arguments.push(operand(token, tokens)?);
+        }
+        Ok(Term::Call(word, arguments))
     }
 
-    fn value(self, values: &Values<'_>) -> Result<String, String> {
+    fn value(self, scope: &Scope<'_>) -> Result<String, Reason> {
         match self {
             Term::Literal(text) => Ok(text),
-            Term::Field(path) => field(&path, values),
-            // As in Go, a key that is not there is an empty text here, and an error as a field.
-            Term::Index(path, key) => match path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-                ["Service", "Labels"] => {
-                    Ok(values.service_labels.and_then(|labels| labels.get(&key)).cloned().unwrap_or_default())
-                }
-                _ => Err(format!("cannot index .{}", path.join("."))),
-            },
+            Term::Field(path) => field(&path, scope.values),
+            Term::Call(word, arguments) => call(&word, arguments, scope),
         }
     }
 }
 
-fn field(path: &[String], values: &Values<'_>) -> Result<String, String> {
+fn call(word: &str, arguments: Vec<Term>, scope: &Scope<'_>) -> Result<String, Reason> {
+    match (word, scope.lookup) {
+        ("index", _) => index(arguments, scope.values),
+        ("join", _) => {
+            let values: Result<Vec<String>, Reason> =
+                arguments.into_iter().map(|term| term.value(scope)).collect();
+            let values = zeroize::Zeroizing::new(values?);
+            let (between, parts) =
+                values.split_first().ok_or("join wants a text to put between the others")?;
+            Ok(parts.join(between))
+        }
+        ("secret" | "config" | "env", Some(lookup)) => {
+            let mut arguments = arguments.into_iter();
+            match (arguments.next(), arguments.next()) {
+                (Some(name), None) => lookup(word, &name.value(scope)?),
+                _ => Err("secret, config and env want one text".into()),
+            }
+        }
+        _ => Err(not_defined(word)),
+    }
+}
+
+fn not_defined(word: &str) -> Reason {
+    Reason::new("it names a function that is not defined", format!("function {word:?} not defined"))
+}
+
+/// As in Go, a key that is not there is an empty text here, and an error as a field.
+fn index(arguments: Vec<Term>, values: &Values<'_>) -> Result<String, Reason> {
+    match &arguments[..] {
+        [Term::Field(path), Term::Literal(key)] if path == &["Service", "Labels"] => {
+            Ok(values.service_labels.and_then(|labels| labels.get(key)).cloned().unwrap_or_default())
+        }
+        [Term::Field(path), Term::Literal(_)] => Err(Reason::new(
+            "it takes the index of what has none",
+            format!("cannot index .{}", path.join(".")),
+        )),
+        _ => Err("index wants a field and a text".into()),
+    }
+}
+
+fn field(path: &[String], values: &Values<'_>) -> Result<String, Reason> {
     let words: Vec<&str> = path.iter().map(String::as_str).collect();
     Ok(match words[..] {
         ["Service", "ID"] => values.service.to_string(),
@@ -267,7 +380,9 @@ fn field(path: &[String], values: &Values<'_>) -> Result<String, String> {
         }
         ["Service", "Labels", key] => match values.service_labels {
             None => String::new(),
-            Some(labels) => labels.get(key).cloned().ok_or(format!("map has no entry for key {key:?}"))?,
+            Some(labels) => labels.get(key).cloned().ok_or_else(|| {
+                Reason::new("it names a label that is not there", format!("map has no entry for key {key:?}"))
+            })?,
         },
         ["Node", "ID"] => values.node.to_string(),
         ["Node", "Hostname"] => values.node_hostname.into(),
@@ -276,7 +391,10 @@ fn field(path: &[String], values: &Values<'_>) -> Result<String, String> {
         ["Task", "ID"] => values.task.to_string(),
         ["Task", "Name"] => values.task_name.into(),
         ["Task", "Slot"] => values.slot.to_string(),
-        _ => return Err(format!("there is no .{}", path.join("."))),
+        _ => {
+            let exact = format!("there is no .{}", path.join("."));
+            return Err(Reason::new("it names a field that is not there", exact));
+        }
     })
 }
 
@@ -285,6 +403,12 @@ mod tests {
     use super::*;
     use crate::object::container::{Driver, Mount, VolumeOptions};
     use proptest::prelude::*;
+
+    fn expanded(text: &str, values: &Values<'_>) -> Result<String, String> {
+        let mut out = String::new();
+        let filled = expand(text, &Scope::plain(values), 1_000, &mut out);
+        filled.map(|()| out).map_err(|reason| reason.exact)
+    }
 
     fn with_values<T>(slot: Slot, use_them: impl FnOnce(&Values<'_>) -> T) -> T {
         let labels = BTreeMap::from([("zone".to_string(), "a".to_string()), ("a.b".into(), "dots".into())]);
@@ -320,13 +444,15 @@ mod tests {
             ("a {{- \" b\" -}}   c",                         "a bc"),
             ("x{{/* said to nobody */}}y",                   "xy"),
             ("{{ \"tab\\t\\\"\" }}",                         "tab\t\""),
+            ("{{join \"-\" .Service.Name (join `+` \"a\" \"b\") .Task.Slot}}", "web-a+b-2"),
+            ("{{(.Task.Slot)}}",                             "2"),
             ("single } and { and }}",                        "single } and { and }}"),
         ];
         for (template, filled) in cases {
-            let got = with_values(Slot::Number(2), |values| expand(template, values, 1_000));
+            let got = with_values(Slot::Number(2), |values| expanded(template, values));
             assert_eq!(got.as_deref(), Ok(filled), "{template}");
         }
-        let slot = with_values(Slot::Node(NodeId(3)), |values| expand("{{.Task.Slot}}", values, 1_000));
+        let slot = with_values(Slot::Node(NodeId(3)), |values| expanded("{{.Task.Slot}}", values));
         assert_eq!(slot.unwrap(), "0000000000000000000000003");
     }
 
@@ -344,9 +470,13 @@ mod tests {
             ("{{.Task.Slot | printf}}",  "unexpected '|'"),
             ("{{\"open}}",               "without its end"),
             ("{{.Task.ID .Task.ID}}",    "more than one value"),
+            ("{{join}}",                 "join wants"),
+            ("{{(.Task.ID}}",            "without its end"),
+            ("{{.Task.ID)}}",            "more than one value"),
+            ("{{)}}",                    "without its beginning"),
         ];
         for (template, reason) in cases {
-            let error = with_values(Slot::Number(2), |values| expand(template, values, 1_000)).unwrap_err();
+            let error = with_values(Slot::Number(2), |values| expanded(template, values)).unwrap_err();
             assert!(error.contains(reason), "{template}: {error}");
         }
     }
@@ -389,7 +519,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_panics(text in "[{}.\"`a-zA-Z /*|\\\\ä-]{0,40}") {
-            let _ = with_values(Slot::Number(2), |values| expand(&text, values, 1_000));
+            let _ = with_values(Slot::Number(2), |values| expanded(&text, values));
         }
     }
 }

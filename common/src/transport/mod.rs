@@ -1,10 +1,11 @@
 //! How nodes talk: streams of a named kind, and datagrams, between nodes that have proved who they are.
 //!
-//! The trait has two makers: `quic`, the real one, and `memory`, in process with faults on demand.
+//! `tls` is for the API, whose clients are no nodes. The trait has two makers: `quic`, the real one, and `memory`, in process with faults on demand.
 //! What travels on a stream is `wire`'s; who may open which kind is `StreamKind::allowed`.
 
 pub mod memory;
 pub mod quic;
+pub mod tls;
 
 use std::net::SocketAddr;
 

@@ -28,7 +28,7 @@ pub struct AssignmentUpdate {
     pub payloads: Vec<AssignedPayload>,
     /// No task of the node uses these any more: they leave its memory.
     pub payloads_removed: Vec<(PayloadId, u64)>,
-    /// `digest` of all tasks the node should have after this update; not looked at where `more` is set.
+    /// `digest` of all tasks and payloads the node should have after this update; not looked at where `more` is set.
     pub digest: u64,
 }
 
@@ -73,16 +73,32 @@ pub struct TaskReport {
     pub status: TaskStatus,
 }
 
-/// Both sides of a session come to the same number when they agree on the tasks and on what is wanted of each.
-pub fn digest<'a>(tasks: impl Iterator<Item = &'a AssignedTask>) -> u64 {
-    // Sum of one hash per task: the order does not matter, and one change costs one term.
-    tasks.fold(0, |sum, task| sum.wrapping_add(task_digest(task)))
+/// One version of one payload.
+pub type PayloadKey = (PayloadId, u64);
+
+/// Both sides of a session come to the same number when they agree on the tasks, on what is wanted of each, and on
+/// the payloads.
+pub fn digest<'a>(
+    tasks: impl Iterator<Item = &'a AssignedTask>,
+    payloads: impl Iterator<Item = PayloadKey>,
+) -> u64 {
+    // Sum of one hash each: the order does not matter, and one change costs one term.
+    let tasks = tasks.fold(0, |sum: u64, task| sum.wrapping_add(task_digest(task)));
+    payloads.fold(tasks, |sum, payload| sum.wrapping_add(payload_digest(payload)))
 }
 
 /// The share of one task in `digest`.
 pub fn task_digest(task: &AssignedTask) -> u64 {
-    let words = [task.id.0 as u64, (task.id.0 >> 64) as u64, task.spec, task.desired as u64];
-    words.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, word| {
+    mixed(0, [task.id.0 as u64, (task.id.0 >> 64) as u64, task.spec, task.desired as u64])
+}
+
+/// The share of one payload. A version never changes, so its number stands for its bytes.
+pub fn payload_digest((payload, version): PayloadKey) -> u64 {
+    mixed(1, [payload.0 as u64, (payload.0 >> 64) as u64, version, 0])
+}
+
+fn mixed(kind: u64, words: [u64; 4]) -> u64 {
+    words.iter().fold(0xcbf2_9ce4_8422_2325 ^ kind, |hash: u64, word| {
         // splitmix64: every bit of the input moves every bit of the output.
         let mut mixed = hash ^ word;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -110,9 +126,18 @@ mod tests {
     #[test]
     fn a_digest_tells_sets_apart_and_not_their_order() {
         let (a, b) = (task(1, TaskState::Running), task(2, TaskState::Running));
-        assert_eq!(digest([&a, &b].into_iter()), digest([&b, &a].into_iter()));
-        assert_ne!(digest([&a, &b].into_iter()), digest([&a].into_iter()));
-        assert_ne!(digest([&a].into_iter()), digest([&task(1, TaskState::Shutdown)].into_iter()));
-        assert_ne!(digest([&a].into_iter()), digest([&b].into_iter()));
+        let of = |tasks: &[&AssignedTask], payloads: &[u128]| {
+            let payloads = payloads.iter().map(|id| (PayloadId(*id), 1));
+            digest(tasks.iter().copied(), payloads)
+        };
+        assert_eq!(of(&[&a, &b], &[]), of(&[&b, &a], &[]));
+        assert_ne!(of(&[&a, &b], &[]), of(&[&a], &[]));
+        assert_ne!(of(&[&a], &[]), of(&[&task(1, TaskState::Shutdown)], &[]));
+        assert_ne!(of(&[&a], &[]), of(&[&b], &[]));
+        assert_eq!(of(&[&a], &[1, 2]), of(&[&a], &[2, 1]));
+        assert_ne!(of(&[&a], &[1]), of(&[&a], &[2]));
+        assert_ne!(of(&[&a], &[1]), of(&[&a], &[]));
+        let payload = |version| digest([].into_iter(), [(PayloadId(1), version)].into_iter());
+        assert_ne!(payload(1), payload(2));
     }
 }

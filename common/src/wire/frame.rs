@@ -6,6 +6,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use zeroize::Zeroizing;
+
 use super::codec::{self, DecodeError};
 
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +71,11 @@ pub async fn read_message<T: DeserializeOwned>(
 ) -> Result<Option<T>, FrameError> {
     match read_frame(stream, max).await? {
         None => Ok(None),
-        Some(body) => Ok(Some(codec::decode(&body)?)),
+        Some(body) => {
+            // It may hold a secret, which has to leave memory with whoever holds the message.
+            let body = Zeroizing::new(body);
+            Ok(Some(codec::decode(&body)?))
+        }
     }
 }
 

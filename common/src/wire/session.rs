@@ -14,12 +14,21 @@ pub enum NodeMessage {
     Describe { description: Box<NodeDescription>, addr: String },
     /// "I am here." The answer, if any, comes on its own.
     Heartbeat,
-    /// This node stops, or leaves for good, on purpose. It is not a failure.
-    Goodbye,
+    /// This node ends on purpose. It is not a failure.
+    Goodbye(Parting),
     /// What was seen of tasks, the newest of each. Kept and sent again until it is acknowledged.
     Reports { number: u64, reports: Vec<TaskReport> },
     /// An update did not fit what this node has: send everything again.
     Resync,
+}
+
+/// Why a node says goodbye.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Parting {
+    /// Its daemon stops, and may be back in a moment: what it runs goes on without it.
+    Stops,
+    /// It is no part of the cluster any more, and nothing runs there.
+    Leaves,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ mod store;
 
 use common_fuzz::{Target, take_byte};
 
-const TARGETS: [Target; 6] = [
+const TARGETS: [Target; 7] = [
     Target { name: "raft-message", run: raft_message, seeds: manager::raft::fuzz::message_seeds },
     Target {
         name: "snapshot-file",
@@ -15,6 +15,7 @@ const TARGETS: [Target; 6] = [
     },
     Target { name: "tables", run: store::tables, seeds: store::table_seeds },
     Target { name: "proposals", run: store::proposals, seeds: store::proposal_seeds },
+    Target { name: "backup", run: manager::api::fuzz::backup, seeds: store::backup_seeds },
     Target { name: "api", run: api::run, seeds: api::seeds },
     Target { name: "service-spec", run: manager::api::fuzz::service_spec, seeds: api::spec_seeds },
 ];

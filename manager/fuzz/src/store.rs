@@ -24,6 +24,10 @@ pub fn table_seeds() -> Vec<Vec<u8>> {
     vec![written(&Tables::default()), written(&FakeCluster::new().store.snapshot())]
 }
 
+pub fn backup_seeds() -> Vec<Vec<u8>> {
+    manager::api::fuzz::backup_seeds(&FakeCluster::new().store.snapshot())
+}
+
 /// Entries of a log, each a length (u16) and a proposal, applied to a cluster of one node.
 pub fn proposals(mut data: &[u8]) {
     let cluster = FakeCluster::new();

@@ -338,7 +338,12 @@ async fn tunnel(client: OnUpgrade, engine: OnUpgrade, slot: Slot) {
         let (mut client, mut engine) = (TokioIo::new(client), TokioIo::new(engine));
         tokio::io::copy_bidirectional(&mut client, &mut engine).await.map_err(BoxError::from)
     };
-    match carried.await {
+    let cut = slot.cut.clone();
+    let carried = tokio::select! {
+        carried = carried => carried,
+        () = cut.cancelled() => return debug!("tunnel to the engine cut off"),
+    };
+    match carried {
         Ok((sent, received)) => debug!(sent, received, "tunnel to the engine ended"),
         Err(error) => debug!(error = %Report(&*error), "tunnel to the engine broke off"),
     }

@@ -21,9 +21,12 @@ pub const ALREADY_MEMBER: &str = "This node is already part of a swarm. Use \"do
 pub const NOT_A_MEMBER: &str = "This node is not part of a swarm";
 pub const JOIN_TIMEOUT: &str = "Timeout was reached before node joined. The attempt to join the swarm will continue in the background. Use the \"docker info\" command to see the current swarm status of your node.";
 pub const LEAVE_TIMEOUT: &str = "Timeout was reached before node left. Leaving the swarm will continue in the background. Use the \"docker info\" command to see the current swarm status of your node.";
+/// Ours, in the words of the two above.
+pub const UNLOCK_TIMEOUT: &str = "Timeout was reached before node was unlocked. Unlocking will continue in the background. Use the \"docker info\" command to see the current swarm status of your node.";
 pub const CERTIFICATES_EXPIRED: &str =
     "Swarm certificates have expired. To replace them, leave the swarm and join again.";
 pub const NOT_LOCKED: &str = "swarm is not locked";
+pub const WRONG_UNLOCK_KEY: &str = "swarm could not be unlocked: invalid key provided";
 pub const OUT_OF_SEQUENCE: &str = "update out of sequence";
 pub const PAGE_NOT_FOUND: &str = "page not found";
 
@@ -45,6 +48,11 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, message)
     }
 
+    /// 401.
+    pub fn unauthorized(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, message)
+    }
+
     /// 404.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, message)
@@ -53,6 +61,10 @@ impl ApiError {
     /// 409.
     pub fn conflict(message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, message)
+    }
+
+    pub fn is_conflict(&self) -> bool {
+        self.status == StatusCode::CONFLICT
     }
 
     /// 500.
@@ -111,6 +123,7 @@ impl From<ConvertError> for ApiError {
             | ConvertError::CredentialSpec(_)
             | ConvertError::NamedResource
             | ConvertError::NotSpread
+            | ConvertError::Data { .. }
             | ConvertError::ReadyProbe => Self::invalid(message),
             ConvertError::Unsupported { .. } => Self::not_implemented(message),
             ConvertError::RootCertificate { .. } => Self::internal(message),

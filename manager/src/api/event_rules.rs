@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use common::engine_api::event::{Actor, Event};
 use common::object::service::UpdateStatus;
-use common::object::{Meta, Node, Service, ServiceMode, Task};
+use common::object::{Meta, Node, Payload, Service, ServiceMode, Task};
 use common::time::Timestamp;
 
 use super::lookup::name_of;
@@ -16,7 +16,8 @@ use crate::store::{Changed, Tables};
 /// The event of one change. `at` is when something was removed: what is gone does not say.
 pub fn event_of(changed: &Changed, tables: &Tables, at: Timestamp) -> Option<Event> {
     match changed {
-        Changed::Cluster { .. } | Changed::Payload { .. } => None,
+        Changed::Cluster { .. } => None,
+        Changed::Payload { before, after } => of_payload(before.as_deref(), after.as_deref(), at),
         Changed::Node { before, after } => of_node(before.as_deref(), after.as_deref(), at),
         Changed::Service { before, after } => of_service(before.as_deref(), after.as_deref(), at),
         Changed::Task { before, after } => of_task(before.as_deref(), after.as_deref(), tables, at),
@@ -138,6 +139,23 @@ fn of_task(before: Option<&Task>, after: Option<&Task>, tables: &Tables, at: Tim
     }
     let time = after.map_or(at, |after| after.meta.updated_at);
     attributes.event("task", shown.id.to_string(), action(before.is_some(), after.is_some()), time)
+}
+
+/// Of a secret or config: its name, and that there is a new version of its data.
+fn of_payload(before: Option<&Payload>, after: Option<&Payload>, at: Timestamp) -> Option<Event> {
+    let shown = after.or(before)?;
+    let mut attributes = Attributes::default();
+    attributes.set("name", &shown.spec.name);
+    if let (Some(before), Some(after)) = (before, after) {
+        let (old, new) = (before.newest().number, after.newest().number);
+        if before.spec == after.spec && old == new {
+            return None;
+        }
+        attributes.differ("version", &old, &new);
+    }
+    let time = after.map_or(at, |after| after.meta.updated_at);
+    let action = action(before.is_some(), after.is_some());
+    attributes.event(&shown.kind.to_string(), shown.id.to_string(), action, time)
 }
 
 fn at_of(after: Option<&Node>, at: Timestamp) -> Timestamp {

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use common::engine_api::event::Event;
 use common::limits::EVENT_LINE_BYTES_MAX;
-use common::object::Version;
+use common::object::{AccessRole, Version};
 use common::report::Report;
 use common::time::Timestamp;
 use http_body_util::BodyExt;
@@ -51,7 +51,8 @@ struct Wanted {
     until: Option<Timestamp>,
 }
 
-pub(super) async fn stream(edge: &Edge, target: &Target) -> Answer {
+/// What the engine tells is for those who may use the engine.
+pub(super) async fn stream(edge: &Edge, target: &Target, role: AccessRole) -> Answer {
     let keys: Vec<&str> = FILTER_KEYS.into_iter().chain([TASK_KEY]).collect();
     let wanted = Wanted {
         filters: Filters::parse(target.query.get("filters"), &keys)?,
@@ -62,7 +63,10 @@ pub(super) async fn stream(edge: &Edge, target: &Target) -> Answer {
     // From here on nothing is missed, however long the engine takes to answer.
     let feed = control.store().feed();
     let from = if wanted.since.is_some() { feed.start() } else { feed.reached() };
-    let engine = engine_events(edge, target, &wanted).await?;
+    let engine = match role {
+        AccessRole::Admin => engine_events(edge, target, &wanted).await?,
+        AccessRole::Viewer | AccessRole::Operator => Engine::Silent { until: wanted.until.is_some() },
+    };
     let (sender, response) = exchange::endless("application/json");
     let (lines, merged) = (sender.clone(), sender.clone());
     edge.tasks.spawn_until_stopped(async move {

@@ -8,6 +8,7 @@ use common::limits::{
     API_BODY_BYTES_MAX, API_BODY_TIME_MAX, API_PASS_OVER_TIME_MAX, API_PIECES_WAITING_MAX,
     API_SMALL_BODY_BYTES_MAX,
 };
+use common::object::AccessRole;
 use futures_util::stream::{self, StreamExt};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
@@ -17,8 +18,10 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Semaphore, mpsc};
+use zeroize::Zeroizing;
 
 use super::error::ApiError;
+use super::note::Made;
 use super::target::Query;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -34,6 +37,8 @@ pub(super) struct Call {
     pub query: Query,
     pub headers: HeaderMap,
     pub body: Body,
+    /// What the caller may do.
+    pub role: AccessRole,
 }
 
 impl Call {
@@ -56,7 +61,8 @@ impl Call {
     }
 }
 
-async fn read_body(mut body: Body, large: &Semaphore) -> Result<Vec<u8>, ApiError> {
+/// What was read leaves memory with its last use: it may hold a secret.
+async fn read_body(mut body: Body, large: &Semaphore) -> Result<Zeroizing<Vec<u8>>, ApiError> {
     let too_large = || {
         ApiError::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -67,7 +73,7 @@ async fn read_body(mut body: Body, large: &Semaphore) -> Result<Vec<u8>, ApiErro
         pass_over(&mut body).await;
         return Err(too_large());
     }
-    let mut read = Vec::new();
+    let mut read = Zeroizing::new(Vec::new());
     let mut slot = None;
     while let Some(frame) = body.frame().await {
         let frame =
@@ -80,9 +86,19 @@ async fn read_body(mut body: Body, large: &Semaphore) -> Result<Vec<u8>, ApiErro
         if slot.is_none() && read.len() + data.len() > API_SMALL_BODY_BYTES_MAX {
             slot = Some(large.acquire().await.expect("never closed"));
         }
-        read.extend_from_slice(&data);
+        append(&mut read, &data);
     }
     Ok(read)
+}
+
+/// As `extend_from_slice`, which would leave a copy behind where it has to move what is there.
+fn append(read: &mut Zeroizing<Vec<u8>>, data: &[u8]) {
+    if read.capacity() - read.len() < data.len() {
+        let mut larger = Zeroizing::new(Vec::with_capacity((read.len() + data.len()) * 2));
+        larger.extend_from_slice(read);
+        *read = larger;
+    }
+    read.extend_from_slice(data);
 }
 
 /// Reads on for a moment and keeps nothing: who is still sending when the answer comes would not hear it.
@@ -104,13 +120,25 @@ pub(super) fn done() -> Response<Body> {
     Response::new(empty_body())
 }
 
+/// 204, as Docker answers some of what succeeded.
+pub(super) fn nothing() -> Response<Body> {
+    let mut response = done();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
 pub(super) fn json<T: Serialize>(value: &T) -> Answer {
     json_with_status(StatusCode::OK, value)
 }
 
 /// 201 with what was made.
 pub(super) fn created<T: Serialize>(value: &T) -> Answer {
-    json_with_status(StatusCode::CREATED, value)
+    let mut response = json_with_status(StatusCode::CREATED, value)?;
+    let id = serde_json::to_value(value).ok().and_then(|value| value.get("ID")?.as_str().map(str::to_owned));
+    if let Some(id) = id {
+        response.extensions_mut().insert(Made(id));
+    }
+    Ok(response)
 }
 
 /// A part of an endless answer. An error cuts the answer short, so that nobody takes it for its end.

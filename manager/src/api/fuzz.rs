@@ -8,18 +8,23 @@ use http_body_util::BodyExt;
 use hyper::Request;
 use tokio::sync::Semaphore;
 
+use super::caller::{Caller, Who};
 use super::engine::EngineSettings;
 use super::exchange::full_body;
 use super::host::Host;
 use super::patience::Endless;
 use super::route::Edge;
 use super::serve::Slot;
+use crate::audit::Audit;
 
 /// Answers one request of somebody new: status and body.
 pub async fn answer(host: Arc<dyn Host>, request: Request<Vec<u8>>) -> (u16, Vec<u8>) {
     let tasks = Tasks::new();
-    let edge = Edge::new(host, EngineSettings::default(), tasks.clone());
-    let slot = Slot::take(&Arc::new(Semaphore::new(1)), Endless::default()).expect("nobody else is here");
+    let edge = Edge::new(host, EngineSettings::default(), Audit::default(), tasks.clone());
+    let who = Who::User { uid: None, gid: None, pid: None };
+    let caller = Caller { from: "unix".into(), who };
+    let slot =
+        Slot::take(&Arc::new(Semaphore::new(1)), Endless::default(), caller).expect("nobody else is here");
     let response = edge.answer(request.map(full_body), slot).await;
     let status = response.status().as_u16();
     // Logs and events go on for ever: a moment of them will do.
@@ -27,6 +32,15 @@ pub async fn answer(host: Arc<dyn Host>, request: Request<Vec<u8>>) -> (u16, Vec
     let body = collected.map(|body| body.expect("our own bodies do not break").to_bytes());
     tasks.stop().await;
     (status, body.unwrap_or_default().into())
+}
+
+/// Reads what claims to be a backup.
+pub fn backup(bytes: &[u8]) {
+    super::backup::fuzzing::run(bytes);
+}
+
+pub fn backup_seeds(tables: &crate::store::Tables) -> Vec<Vec<u8>> {
+    super::backup::fuzzing::seeds(tables)
 }
 
 /// Reads a service's spec as the edge does, and shows it again: what was kept has to read back the same.

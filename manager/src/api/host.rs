@@ -5,7 +5,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use common::backup::BackupMeta;
+use common::engine_api::access::AuditAnswer;
 use common::engine_api::system::{GossipMember, RaftStatus};
+use common::identity::UnlockKey;
 use common::object::cluster::{Authority, ExternalAuthority};
 use common::object::sensitive::Sensitive;
 use common::object::{Availability, ClusterSpec, NodeId, Role, Version};
@@ -16,11 +19,13 @@ use common::wire::logs::LogRequest;
 use futures_util::future::BoxFuture;
 
 use super::error::{ApiError, MANAGER_NOT_READY, NO_LEADER};
+use crate::audit::select::Selection;
+use crate::raft::Lead;
 use crate::store::{Change, Rejection, Store, Tables};
 
 /// This node, in a cluster or not.
 ///
-/// `init`, `join` and `leave` run to their end even when the client that asked has gone; the edge gives up
+/// `init`, `join`, `unlock` and `leave` run to their end even when the client that asked has gone; the edge gives up
 /// waiting after 20 s. They may be called at any time and at once: it is the host that puts them in order.
 pub trait Host: Send + Sync + 'static {
     /// What this node is right now. Never waits.
@@ -35,8 +40,14 @@ pub trait Host: Send + Sync + 'static {
     /// Enters a cluster. Ends when this node has its certificate and, as a manager, its place.
     fn join(&self, join: Join) -> BoxFuture<'_, Result<(), ApiError>>;
 
+    /// Makes a cluster of what a backup holds, with this node as its only manager. Answers this node's id.
+    fn restore(&self, restore: Restore) -> BoxFuture<'_, Result<NodeId, ApiError>>;
+
     /// Leaves the cluster and forgets it. The edge has refused what `force` is needed for.
     fn leave(&self, force: bool) -> BoxFuture<'_, Result<(), ApiError>>;
+
+    /// Opens what this manager has on disk and takes up its place. 401 where the key is another.
+    fn unlock(&self, key: UnlockKey) -> BoxFuture<'_, Result<(), ApiError>>;
 
     /// How this node sees the others, itself included. Never waits.
     fn gossip(&self) -> Vec<GossipMember>;
@@ -52,6 +63,17 @@ pub trait Control: Send + Sync + 'static {
 
     /// The state as of now on the leader. Fails with `NoLeader` within `limits::LEADER_WAIT`.
     fn read(&self) -> BoxFuture<'_, Result<Tables, ControlError>>;
+
+    /// The state here, when this manager leads as far as it knows: without asking the others, so that only a write
+    /// in this lead proves it to have been the newest. Never waits.
+    fn leading(&self) -> Option<(Tables, Lead)>;
+
+    /// As `propose`, but only in this lead; none, and nothing written, when that has ended.
+    fn propose_in(
+        &self,
+        lead: Lead,
+        changes: Vec<Change>,
+    ) -> BoxFuture<'_, Result<Option<Version>, ControlError>>;
 
     /// Writes all of `changes` or none, through the leader. Fails with `NoLeader` within `limits::LEADER_WAIT` when
     /// nothing was sent. What it answers is also in `read` afterwards.
@@ -82,6 +104,11 @@ pub trait Control: Send + Sync + 'static {
         _root_pem: &'a str,
     ) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(std::future::ready(Err("nobody here asks external authorities".into())))
+    }
+
+    /// What the other managers have on record. Bounded in time.
+    fn audit_elsewhere(&self, _: Selection) -> BoxFuture<'_, Vec<AuditAnswer>> {
+        Box::pin(async { Vec::new() })
     }
 
     /// A fresh join token for the cluster of this authority.
@@ -129,6 +156,16 @@ pub struct Init {
     pub force_new_cluster: bool,
     pub spec: ClusterSpec,
     pub availability: Availability,
+}
+
+/// `POST /swarm/x/restore`, read to its end and checked. Empty addresses mean "choose".
+pub struct Restore {
+    pub listen_addr: String,
+    pub advertise_addr: String,
+    /// None: what the node of the record has that this one becomes, or the default.
+    pub availability: Option<Availability>,
+    pub meta: BackupMeta,
+    pub tables: Tables,
 }
 
 /// `POST /swarm/join`, checked. Empty addresses mean "choose".

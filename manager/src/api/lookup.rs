@@ -1,10 +1,11 @@
 //! Which object a person means: its whole id, else its name, else the start of its id. Pure.
 
+use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use common::object::id::{ID_LENGTH, from_base36};
-use common::object::{NodeId, Service, ServiceId, Task, TaskId};
+use common::object::{NodeId, Payload, PayloadId, PayloadKind, Service, ServiceId, Task, TaskId};
 
 use super::error::ApiError;
 use super::target::shortened;
@@ -19,13 +20,19 @@ pub(super) fn find<T: Object>(
 where
     T::Id: FromNumber,
 {
-    find_where(table, text, |_| true, named)
+    find_where(table, &T::KIND, text, |_| true, named)
 }
 
 /// A service that is not removed.
 pub(super) fn service(tables: &Tables, text: &str) -> Result<Arc<Service>, ApiError> {
     let named = || tables.service_by_name(text).cloned().into_iter().collect();
-    find_where(&tables.services, text, |service| !service.removed, named)
+    find_where(&tables.services, &"service", text, |service| !service.removed, named)
+}
+
+/// A secret, or a config.
+pub(super) fn payload(tables: &Tables, kind: PayloadKind, text: &str) -> Result<Arc<Payload>, ApiError> {
+    let named = || tables.payload_by_name(kind, text).cloned().into_iter().collect();
+    find_where(&tables.payloads, &kind, text, |payload| payload.kind == kind, named)
 }
 
 /// A task; its name is `<service>.<slot>.<id>`.
@@ -49,6 +56,7 @@ pub(super) fn name_of(tables: &Tables, task: &Task) -> Option<String> {
 
 fn find_where<T: Object>(
     table: &Table<T>,
+    kind: &dyn Display,
     text: &str,
     counts: impl Fn(&T) -> bool,
     named: impl FnOnce() -> Vec<Arc<T>>,
@@ -66,7 +74,6 @@ where
     if found.is_empty() {
         found = starting_with(table, text).filter(|object| counts(object)).cloned().collect();
     }
-    let kind = T::KIND;
     match found.as_slice() {
         [object] => Ok(object.clone()),
         [] => Err(ApiError::not_found(format!("{kind} {} not found", shortened(text)))),
@@ -118,7 +125,7 @@ macro_rules! from_number {
     };
 }
 
-from_number!(NodeId, ServiceId, TaskId);
+from_number!(NodeId, PayloadId, ServiceId, TaskId);
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use common::engine_api::convert::{node_spec_from_api, node_to_api};
 use common::engine_api::node::{ManagerStatus, Node as ApiNode, NodeSpec as ApiNodeSpec};
-use common::object::{Node, NodeId};
+use common::object::{AccessRole, Node, NodeId};
+use hyper::StatusCode;
 
 use super::change::change;
 use super::error::ApiError;
@@ -41,8 +42,15 @@ pub(super) async fn update(edge: &Edge, call: &mut Call, name: &str) -> Answer {
     let spec: ApiNodeSpec = call.json(&edge.large_bodies).await?;
     let spec = node_spec_from_api(spec)?;
     let control = control(&*edge.host)?;
+    let role = call.role;
     change(&*control, |tables| {
         let node = find(tables, name)?;
+        if spec.role != node.spec.role && role < AccessRole::Admin {
+            return Err(ApiError::new(
+                StatusCode::FORBIDDEN,
+                format!("a change of the role of node {} needs the role admin", node.id),
+            ));
+        }
         let reachable = reachable(tables, &*control);
         Ok((rules::update_node(tables, &node, read_at, spec.clone(), &reachable)?, ()))
     })

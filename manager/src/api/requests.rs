@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use common::engine_api::convert::{ConvertError, availability_from_api, cluster_spec_from_api};
+use common::engine_api::convert::{availability_from_api, cluster_spec_from_api};
 use common::engine_api::swarm::{InitRequest, JoinRequest};
 use common::object::sensitive::Sensitive;
 use common::object::{Availability, ClusterSpec};
@@ -17,17 +17,15 @@ const ADDRESS_POOL: &str = "10.0.0.0/8";
 const DATA_PATH_PORT: u32 = 4789;
 
 pub fn init(request: InitRequest) -> Result<Init, ApiError> {
-    if request.auto_lock_managers {
-        return Err(ConvertError::Unsupported { what: "locking managers (autolock)" }.into());
-    }
     let ca = &request.spec.ca_config;
     if !ca.signing_ca_cert.is_empty() || !ca.signing_ca_key.is_empty() {
-        return Err(ConvertError::Unsupported {
+        return Err(common::engine_api::convert::ConvertError::Unsupported {
             what: "beginning with a given CA certificate (rotate to it)",
         }
         .into());
     }
-    let spec = cluster_spec_from_api(request.spec, ClusterSpec::default())?;
+    let mut spec = cluster_spec_from_api(request.spec, ClusterSpec::default())?;
+    spec.autolock_managers |= request.auto_lock_managers;
     let data_path_port = if request.data_path_port == 0 { DATA_PATH_PORT } else { request.data_path_port };
     if !(1024..=49151).contains(&data_path_port) {
         return Err(ApiError::invalid(format!(
@@ -158,10 +156,14 @@ mod tests {
             (r#"{"DefaultAddrPool":["10.0.0.0/8","10.1.0.0/16"]}"#, "address pools 10.0.0.0/8 and 10.1.0.0/16 overlap"),
             (r#"{"DefaultAddrPool":["0.0.0.0/0","10.1.0.0/16"]}"#,  "address pools 0.0.0.0/0 and 10.1.0.0/16 overlap"),
             (r#"{"Availability":"gone"}"#,             "invalid Availability: \"gone\""),
-            (r#"{"AutoLockManagers":true}"#,           "locking managers (autolock) is not supported in this version yet"),
         ];
         for (json, sentence) in cases {
             assert_eq!(init_of(json), Err(sentence.to_string()), "{json}");
+        }
+        for json in
+            [r#"{"AutoLockManagers":true}"#, r#"{"Spec":{"EncryptionConfig":{"AutoLockManagers":true}}}"#]
+        {
+            assert!(init_of(json).expect("both places count").spec.autolock_managers, "{json}");
         }
         let apart =
             init_of(r#"{"DefaultAddrPool":[" 10.0.0.0/16 ","10.1.0.0/16","fd00::/20"],"SubnetSize":28}"#);

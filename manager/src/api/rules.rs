@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use common::limits::DENIED_AFTER_EXPIRY;
-use common::object::cluster::Authority;
+use common::object::cluster::{AtRest, Authority};
 use common::object::sensitive::Sensitive;
 use common::object::{Cluster, ClusterSpec, Node, NodeId, NodeSpec, NodeState, Role, Version};
 use common::time::Timestamp;
@@ -104,6 +104,8 @@ pub struct Rotation {
     pub manager_token: Option<Sensitive>,
     /// The root of trust from now on, where that changes.
     pub authority: Option<Authority>,
+    /// The next key to unlock managers: needed where the spec wants them locked and they are not yet.
+    pub unlock_key: Option<Sensitive>,
 }
 
 /// Replaces the cluster's spec and the tokens asked for.
@@ -123,7 +125,34 @@ pub fn update_cluster(
     let authority = &mut value.authority;
     authority.worker_token = rotation.worker_token.unwrap_or_else(|| authority.worker_token.clone());
     authority.manager_token = rotation.manager_token.unwrap_or_else(|| authority.manager_token.clone());
+    follow_autolock(&mut value.at_rest, value.spec.autolock_managers, rotation.unlock_key);
     Ok(Change::Cluster(Write::Update { value, read_at }))
+}
+
+/// Each change of the unlock key has a version. Locking for the first time also renews the data keys: whoever has a
+/// copy of a disk from before has the old ones.
+fn follow_autolock(at_rest: &mut AtRest, locks: bool, fresh: Option<Sensitive>) {
+    match (locks, fresh) {
+        (true, Some(fresh)) => {
+            at_rest.unlock_key_version += 1;
+            if at_rest.unlock_key.replace(fresh).is_none() {
+                at_rest.data_key_version += 1;
+            }
+        }
+        (true, None) => debug_assert!(at_rest.unlock_key.is_some(), "who turns locking on brings a key"),
+        (false, _) => {
+            if at_rest.unlock_key.take().is_some() {
+                at_rest.unlock_key_version += 1;
+            }
+        }
+    }
+}
+
+/// Has every manager make a new data key.
+pub fn rotate_data_keys(cluster: &Cluster) -> Change {
+    let mut value = cluster.clone();
+    value.at_rest.data_key_version += 1;
+    Change::Cluster(Write::update(value))
 }
 
 /// Why a manager should not leave without `force`; `view` is none while it is not an active manager.
@@ -177,6 +206,8 @@ mod tests {
             address_pools: Vec::new(),
             subnet_size: 24,
             data_path_port: 4789,
+            at_rest: Default::default(),
+            clients: Default::default(),
         }
     }
 
@@ -337,6 +368,31 @@ mod tests {
         for text in ["", "x", "-1", "1.5", "99999999999999999999"] {
             let message = version("node", text).expect_err(text).message;
             assert!(message.starts_with(&format!("invalid node version '{text}': ")), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_unlock_key_follows_the_spec_and_every_change_is_counted() {
+        let mut cluster = cluster();
+        #[rustfmt::skip]
+        let steps = [ // locks, new key, key then, its version, version of the data keys
+            (false, None,      None,      0, 0),
+            (true,  Some("a"), Some("a"), 1, 1),
+            (true,  None,      Some("a"), 1, 1),
+            (true,  Some("b"), Some("b"), 2, 1),
+            (false, None,      None,      3, 1),
+            (false, None,      None,      3, 1),
+            (true,  Some("c"), Some("c"), 4, 2),
+        ];
+        for (locks, fresh, key, version, data_keys) in steps {
+            let spec = ClusterSpec { autolock_managers: locks, ..ClusterSpec::default() };
+            let rotation = Rotation { unlock_key: fresh.map(secret), ..Rotation::default() };
+            let change = update_cluster(&cluster, Version(0), spec, rotation).expect("same version");
+            let Change::Cluster(Write::Update { value, .. }) = change else { panic!("{change:?}") };
+            let at_rest = &value.at_rest;
+            assert_eq!(at_rest.unlock_key.as_ref().map(Sensitive::reveal), key);
+            assert_eq!((at_rest.unlock_key_version, at_rest.data_key_version), (version, data_keys));
+            cluster = value;
         }
     }
 

@@ -31,8 +31,14 @@ use super::error::{ApiError, OUT_OF_SEQUENCE};
 use crate::store::{Change, Tables, Write};
 
 /// A new service. That its name is free is the store's to say.
-pub fn create(tables: &Tables, id: ServiceId, spec: ServiceSpec, now: Timestamp) -> Result<Change, ApiError> {
+pub fn create(
+    tables: &Tables,
+    id: ServiceId,
+    mut spec: ServiceSpec,
+    now: Timestamp,
+) -> Result<Change, ApiError> {
     check(&spec)?;
+    references::resolve(tables, &mut spec.task, None)?;
     ports::check_free(tables, &spec, None)?;
     Ok(Change::Service(Write::Create(Service::new(id, spec, now))))
 }
@@ -58,8 +64,9 @@ pub fn update(
     let mut value = service.clone();
     value.update = None;
     match wanted {
-        Wanted::Spec(spec) => {
+        Wanted::Spec(mut spec) => {
             check_replacement(tables, service, &spec)?;
+            references::resolve(tables, &mut Arc::make_mut(&mut spec).task, Some(&service.spec().task))?;
             check_version(service, read_at)?;
             value.replace_spec(spec, now);
         }
@@ -68,11 +75,13 @@ pub fn update(
             let none = || ApiError::invalid(format!("service {} does not have a previous spec", service.id));
             let number = number.ok_or_else(none)?;
             check_version(service, read_at)?;
+            check_references(tables, service, number)?;
             roll_back(&mut value, number, now);
         }
         Wanted::Number(number) => {
             check_kept(service, number)?;
             check_version(service, read_at)?;
+            check_references(tables, service, number)?;
             roll_back(&mut value, number, now);
         }
     }
@@ -132,6 +141,11 @@ fn check_kept(service: &Service, number: u64) -> Result<(), ApiError> {
     )))
 }
 
+/// What a kept spec uses may be gone by now.
+fn check_references(tables: &Tables, service: &Service, number: u64) -> Result<(), ApiError> {
+    service.spec_at(number).map_or(Ok(()), |spec| references::check_kept(tables, &spec.task))
+}
+
 fn roll_back(service: &mut Service, number: u64, now: Timestamp) {
     let returned = service.return_to(number, now);
     debug_assert!(returned, "checked to be kept");
@@ -143,11 +157,12 @@ fn roll_back(service: &mut Service, number: u64, now: Timestamp) {
         slots: 0,
         failed: 0,
         progress_at: now,
+        rotation: false,
     });
 }
 
 /// Forgets the oldest specs that no task uses until the service can be written.
-fn make_fit(tables: &Tables, service: &mut Service) -> Result<(), ApiError> {
+pub(super) fn make_fit(tables: &Tables, service: &mut Service) -> Result<(), ApiError> {
     if encode(service).len() <= SERVICE_BYTES_MAX {
         return Ok(());
     }

@@ -3,15 +3,20 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use common::engine_api::convert::{ConvertError, cluster_spec_from_api, cluster_to_api};
-use common::engine_api::swarm::{InitRequest, JoinRequest, SwarmSpec, UnlockKey};
+use common::engine_api::convert::{cluster_spec_from_api, cluster_to_api};
+use common::engine_api::swarm::{InitRequest, JoinRequest, SwarmSpec, UnlockKey as UnlockKeyBody};
+use common::identity::UnlockKey;
 use common::limits::API_REQUEST_TIME_MAX;
 use common::object::cluster::Authority;
 use common::object::sensitive::Sensitive;
-use common::object::{Cluster, ClusterSpec, Role};
+use common::object::{AccessRole, Cluster, ClusterSpec, Role};
+use common::random::SystemRandom;
 use common::report::Report;
 
-use super::error::{ALREADY_MEMBER, ApiError, JOIN_TIMEOUT, LEAVE_TIMEOUT, LOCKED, NOT_A_MEMBER, NOT_LOCKED};
+use super::change::change;
+use super::error::{
+    ALREADY_MEMBER, ApiError, JOIN_TIMEOUT, LEAVE_TIMEOUT, LOCKED, NOT_A_MEMBER, NOT_LOCKED, UNLOCK_TIMEOUT,
+};
 use super::exchange::{self, Answer, Call};
 use super::host::{Control, Host, LocalState};
 use super::nodes::reachable;
@@ -23,7 +28,8 @@ use crate::store::Tables;
 
 pub(super) async fn inspect(edge: &Edge, call: &Call) -> Answer {
     let view = View::of(&*edge.host, &call.query).await?;
-    let cluster = cluster_to_api(cluster(&view.tables)?, true)?;
+    // The tokens let nodes in, and managers at that.
+    let cluster = cluster_to_api(cluster(&view.tables)?, call.role >= AccessRole::Admin)?;
     Ok(view.mark(exchange::json(&cluster)?))
 }
 
@@ -94,9 +100,7 @@ pub(super) async fn update(edge: &Edge, call: &mut Call) -> Answer {
     let read_at = rules::version("swarm", call.query.get("version"))?;
     let worker = call.query.strict_flag("rotateWorkerToken")?;
     let manager = call.query.strict_flag("rotateManagerToken")?;
-    if call.query.strict_flag("rotateManagerUnlockKey")? {
-        return Err(ApiError::invalid("cannot rotate because autolock is not turned on"));
-    }
+    let unlock_key = call.query.strict_flag("rotateManagerUnlockKey")?;
     let mut spec: SwarmSpec = call.json(&edge.large_bodies).await?;
     let control = control(&*edge.host)?;
     let tables = control.read().await?;
@@ -107,6 +111,10 @@ pub(super) async fn update(edge: &Edge, call: &mut Call) -> Answer {
     let certificate_pem = spec.ca_config.signing_ca_cert.clone();
     let key_pem = Sensitive::new(std::mem::take(&mut spec.ca_config.signing_ca_key));
     let spec = cluster_spec_from_api(spec, base)?;
+    if unlock_key && !spec.autolock_managers {
+        return Err(ApiError::invalid("cannot rotate because autolock is not turned on"));
+    }
+    let locks = spec.autolock_managers && (unlock_key || cluster.at_rest.unlock_key.is_none());
     let force = spec.force_rotate != cluster.spec.force_rotate;
     let wish = Wish { certificate_pem: &certificate_pem, key_pem: &key_pem, force };
     let authority = next_authority(&*control, cluster, &spec, &wish).await?;
@@ -115,6 +123,7 @@ pub(super) async fn update(edge: &Edge, call: &mut Call) -> Answer {
     let rotation = rules::Rotation {
         worker_token: worker.then(token).transpose()?,
         manager_token: manager.then(token).transpose()?,
+        unlock_key: locks.then(|| UnlockKey::generate(&mut SystemRandom).to_text()),
         authority,
     };
     control.propose(vec![rules::update_cluster(cluster, read_at, spec, rotation)?]).await?;
@@ -145,18 +154,30 @@ async fn next_authority(
     }
 }
 
-/// No manager is ever locked in this version, so there is no key.
+/// The key as of now: an older one would not open what is locked next. Empty where managers do not lock.
 pub(super) async fn unlock_key(edge: &Edge) -> Answer {
-    control(&*edge.host)?;
-    exchange::json(&UnlockKey::default())
+    let tables = control(&*edge.host)?.read().await?;
+    let key = cluster(&tables)?.at_rest.unlock_key.as_ref();
+    exchange::json(&UnlockKeyBody { unlock_key: key.map(|key| key.reveal().into()).unwrap_or_default() })
 }
 
-pub(super) async fn unlock(edge: &Edge) -> Answer {
-    if edge.host.status().state == LocalState::Locked {
-        return Err(ConvertError::Unsupported { what: "unlocking a manager" }.into());
+pub(super) async fn unlock(edge: &Edge, call: &mut Call) -> Answer {
+    if edge.host.status().state != LocalState::Locked {
+        control(&*edge.host)?;
+        return Err(ApiError::conflict(NOT_LOCKED));
     }
-    control(&*edge.host)?;
-    Err(ApiError::conflict(NOT_LOCKED))
+    let body: UnlockKeyBody = call.json(&edge.large_bodies).await?;
+    let key = UnlockKey::parse(&body.unlock_key).map_err(|error| ApiError::invalid(error.to_string()))?;
+    let host = edge.host.clone();
+    to_the_end(edge, UNLOCK_TIMEOUT, async move { host.unlock(key).await }).await?;
+    Ok(exchange::done())
+}
+
+/// Has every manager make a new data key; each does so in its own time, and says in `/swarm/x/raft` when it has.
+pub(super) async fn rotate_data_keys(edge: &Edge) -> Answer {
+    let control = control(&*edge.host)?;
+    change(&*control, |tables| Ok((vec![rules::rotate_data_keys(cluster(tables)?)], ()))).await?;
+    Ok(exchange::done())
 }
 
 /// Carries out `change` to its end, whether or not somebody waits for it, and waits a while.

@@ -53,6 +53,8 @@ mod tests {
             address_pools: Vec::new(),
             subnet_size: 24,
             data_path_port: 0,
+            at_rest: Default::default(),
+            clients: Default::default(),
         };
         #[rustfmt::skip]
         let cases = [

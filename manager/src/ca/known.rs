@@ -56,6 +56,8 @@ mod tests {
             address_pools: Vec::new(),
             subnet_size: 24,
             data_path_port: 0,
+            at_rest: Default::default(),
+            clients: Default::default(),
         };
         let mut changes = vec![Change::Cluster(Write::Create(cluster))];
         for (id, role) in [(1, Role::Manager), (2, Role::Worker), (3, Role::Worker), (4, Role::Worker)] {

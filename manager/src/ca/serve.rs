@@ -16,19 +16,40 @@ use crate::dispatch::session::known_managers;
 use crate::forward::{Forward, ForwardError};
 use crate::store::{Change, Write};
 
+/// What an answer came to, for the audit record.
+pub struct Told {
+    /// None where nothing was decided.
+    pub outcome: Option<&'static str>,
+    /// The node it is about, where there is one.
+    pub node: String,
+    pub error: String,
+}
+
+impl Told {
+    fn of(response: &JoinResponse) -> Self {
+        let (outcome, node, error) = match response {
+            JoinResponse::Certificate(issued) => (Some("done"), issued.node.to_string(), String::new()),
+            JoinResponse::Refused { reason } => (Some("refused"), String::new(), reason.clone()),
+            _ => (None, String::new(), String::new()),
+        };
+        Self { outcome, node, error }
+    }
+}
+
 /// Answers one caller without certificate.
 pub async fn serve_join(
     forward: &Forward,
     external: &External,
     stream: &mut Stream,
-) -> Result<(), FrameError> {
+) -> Result<Told, FrameError> {
     let request =
         tokio::time::timeout(JOIN_REQUEST_WAIT, expect_message(&mut stream.recv, JOIN_FRAME_BYTES_MAX));
     let response = match request.await.map_err(|_| FrameError::Ended)?? {
         JoinRequest::RootCertificate => root_certificate(forward),
         JoinRequest::Certificate(request) => join(forward, external, request).await,
     };
-    write_message(&mut stream.send, &response).await
+    let told = Told::of(&response);
+    write_message(&mut stream.send, &response).await.map(|()| told)
 }
 
 /// Answers a node that wants its next certificate.
@@ -37,10 +58,11 @@ pub async fn serve_renew(
     external: &External,
     from: &PeerIdentity,
     stream: &mut Stream,
-) -> Result<(), FrameError> {
+) -> Result<Told, FrameError> {
     let RenewRequest { csr } = expect_message(&mut stream.recv, FRAME_BYTES_MAX).await?;
     let response = renew(forward, external, from, &csr).await;
-    write_message(&mut stream.send, &response).await
+    let told = Told::of(&response);
+    write_message(&mut stream.send, &response).await.map(|()| told)
 }
 
 fn root_certificate(forward: &Forward) -> JoinResponse {

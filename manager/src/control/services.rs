@@ -45,18 +45,18 @@ impl Services {
         self.planner.look_at_all();
     }
 
-    /// How long until there is something to decide; none while only events can bring it.
-    pub fn next_in(&self) -> Option<std::time::Duration> {
+    /// How long until there is something to decide; none while only events can bring it. `newest` as in the tables.
+    pub fn next_in(&self, newest: Timestamp) -> Option<std::time::Duration> {
         if !self.unwritten.is_empty() {
             return Some(std::time::Duration::ZERO);
         }
-        self.planner.next_at().map(|at| at.since(self.now(&self.forward.store.snapshot())))
+        self.planner.next_at().map(|at| at.since(self.now(newest)))
     }
 
     /// Decides about what is due and writes it. `tables` are of the version up to which every change was noted.
     /// True when something could not be written.
     pub async fn pass(&mut self, tables: &Tables) -> bool {
-        let now = self.now(tables);
+        let now = self.now(tables.newest);
         if self.unwritten.is_empty() && self.planner.next_at().is_none_or(|at| at > now) {
             return false;
         }
@@ -83,7 +83,7 @@ impl Services {
     }
 
     /// The later of this manager's clock and the newest time in the store, so that times never run backwards.
-    fn now(&self, tables: &Tables) -> Timestamp {
-        self.forward.clock.now().max(tables.newest)
+    fn now(&self, newest: Timestamp) -> Timestamp {
+        self.forward.clock.now().max(newest)
     }
 }

@@ -83,8 +83,15 @@ async fn carry_out(forward: &Forward, step: Step, snapshot: Tables) -> Result<()
         Step::Dismiss { node } => {
             let mut node = stored(&snapshot, node)?;
             node.role = Role::Worker;
-            node.manager = None;
-            propose(forward, vec![Change::Node(Write::update(node))]).await
+            let was_member = node.manager.take().is_some();
+            let mut changes = vec![Change::Node(Write::update(node))];
+            // Who remains seals with new keys: what a manager had, it may have kept.
+            if let Some(cluster) = snapshot.cluster().filter(|_| was_member) {
+                let mut cluster = Cluster::clone(cluster);
+                cluster.at_rest.data_key_version += 1;
+                changes.push(Change::Cluster(Write::update(cluster)));
+            }
+            propose(forward, changes).await
         }
         Step::Move { raft_id, node, addr } => {
             raft.update_address(raft_id, &addr).await.map_err(|error| error.to_string())?;

@@ -10,7 +10,8 @@ use common::gossip::{Event, Gossip, MemberState, News};
 use common::limits::{FULL_PASS_PERIOD, PROPOSAL_CHANGES_MAX, ROLES_LOOK_AGAIN};
 use common::object::{NodeId, Version};
 use common::report::Report;
-use common::time::Monotonic;
+use common::time::{Monotonic, Timestamp};
+use common::wire::session::Parting;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tracing::{debug, info};
@@ -39,13 +40,15 @@ pub struct Term {
     /// What nodes said of themselves and is not yet written.
     described: BTreeMap<NodeId, Described>,
     /// Said goodbye over its session, which is faster than gossip.
-    goodbyes: BTreeSet<NodeId>,
+    goodbyes: BTreeMap<NodeId, Parting>,
     waiting: Vec<String>,
     services: Services,
     /// Whether what the roots' rotation goes by may have changed.
     roots: bool,
     /// Every change up to this version was taken note of.
     noted: Version,
+    /// The newest time in the tables that the last pass looked at.
+    newest: Timestamp,
 }
 
 impl Term {
@@ -55,6 +58,7 @@ impl Term {
         Self {
             services: Services::new(forward.clone(), sessions.clone(), &tables),
             noted: tables.version,
+            newest: tables.newest,
             wake: Wake::default(),
             roots: true,
             forward,
@@ -65,7 +69,7 @@ impl Term {
             next_full_pass: leading_since,
             lost_since: BTreeMap::new(),
             described: BTreeMap::new(),
-            goodbyes: BTreeSet::new(),
+            goodbyes: BTreeMap::new(),
             waiting: Vec::new(),
         }
     }
@@ -86,9 +90,10 @@ impl Term {
                 self.described.insert(node, Described { description: *description, addr });
                 self.wake.node(node);
             }
-            SessionEvent::Goodbye(node) if node == self.forward.me => {} // who writes it down is still here
-            SessionEvent::Goodbye(node) => {
-                self.goodbyes.insert(node);
+            // Who would write it down is still here.
+            SessionEvent::Goodbye(node, _) if node == self.forward.me => {}
+            SessionEvent::Goodbye(node, parting) => {
+                self.goodbyes.insert(node, parting);
                 self.wake.node(node);
             }
             SessionEvent::Reports { from, number, reports } => self.services.reports(from, number, reports),
@@ -197,6 +202,7 @@ impl Term {
             failed |= self.roots;
         }
         let tables = self.tables();
+        self.newest = tables.newest;
         failed |= self.services.pass(&tables).await;
         failed
     }
@@ -206,7 +212,7 @@ impl Term {
         let now = self.forward.clock.monotonic();
         let wake = self.wake.next_at(now).map(|at| at.since(now));
         let wake = if self.roots { Some(Duration::ZERO) } else { wake };
-        wake.into_iter().chain(self.services.next_in()).min()
+        wake.into_iter().chain(self.services.next_in(self.newest)).min()
     }
 
     fn look_at_all(&mut self) {
@@ -273,20 +279,21 @@ impl Term {
     }
 
     fn hear(&self, node: NodeId) -> Heard {
-        let gossip = if node == self.forward.me {
-            liveness::Gossip::Alive
-        } else if self.goodbyes.contains(&node) {
-            liveness::Gossip::Left
-        } else {
-            match self.gossip.member(node).map(|member| member.state) {
+        let goodbye = self.goodbyes.get(&node).copied();
+        let gossip = match goodbye {
+            _ if node == self.forward.me => liveness::Gossip::Alive,
+            Some(Parting::Leaves) => liveness::Gossip::Left,
+            Some(Parting::Stops) => liveness::Gossip::Stopped,
+            None => match self.gossip.member(node).map(|member| member.state) {
                 None => liveness::Gossip::Silent,
                 Some(MemberState::Alive) => liveness::Gossip::Alive,
                 Some(MemberState::Suspect) => liveness::Gossip::Suspect,
                 Some(MemberState::Down) => liveness::Gossip::Dead,
-                Some(MemberState::Left) => liveness::Gossip::Left,
-            }
+                // Gossip does not say why.
+                Some(MemberState::Left) => liveness::Gossip::Stopped,
+            },
         };
-        let session = if self.goodbyes.contains(&node) { None } else { self.sessions.heard_at(node) };
+        let session = if goodbye.is_some() { None } else { self.sessions.heard_at(node) };
         Heard { session, gossip }
     }
 

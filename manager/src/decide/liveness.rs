@@ -2,7 +2,8 @@
 //!
 //! Pure. Two independent signals are put together: the node's session with the leader, and gossip.
 //! Both silent means down, at once; one alone is never enough, because each fails in ways of its own:
-//! gossip under packet loss, a session when one link or one process is slow.
+//! gossip under packet loss, a session when one link or one process is slow. A node that says goodbye is believed: it
+//! is down at once when it leaves, and has a moment to come back when only its daemon stops.
 //!
 //! Not here: what happens to the tasks of a lost node.
 
@@ -28,7 +29,9 @@ pub enum Gossip {
     Alive,
     Suspect,
     Dead,
-    /// It said goodbye.
+    /// It said goodbye, and may come back.
+    Stopped,
+    /// It said that it leaves for good.
     Left,
 }
 
@@ -41,6 +44,8 @@ pub struct Patience {
     pub reconnect: Duration,
     /// A node that gossip hears, but that has no session, is down after this long.
     pub unknown: Duration,
+    /// A node whose daemon was stopped in good order has this long to come back before it is down.
+    pub stopped: Duration,
 }
 
 /// What a node's state should be now, and when to look again if nothing is heard.
@@ -90,11 +95,21 @@ fn judge_silent(
     let down = |message| Verdict { state: NodeState::Down, message, look_again_at: None };
     match gossip {
         // Gossip's word alone, which may be about a life that has ended: the node is back, and not everybody knows.
-        Gossip::Left | Gossip::Dead if now < heard_from => {
+        Gossip::Stopped | Gossip::Left | Gossip::Dead if now < heard_from => {
             Verdict { state: node.status.state, message: keep(node), look_again_at: Some(heard_from) }
         }
-        Gossip::Left => down(STOPPED),
+        Gossip::Left => down(LEFT),
         Gossip::Dead => down(SILENT),
+        Gossip::Stopped if node.status.state == NodeState::Down => down(keep(node)),
+        Gossip::Stopped => {
+            let until = lost_since.unwrap_or(now).max(leading_since).plus(patience.stopped);
+            match now < until {
+                true => {
+                    Verdict { state: NodeState::Disconnected, message: STOPPING, look_again_at: Some(until) }
+                }
+                false => down(STOPPED),
+            }
+        }
         Gossip::Silent | Gossip::Alive | Gossip::Suspect => {
             let lost_at = lost_since.unwrap_or(now).max(leading_since);
             let reconnect_until = leading_since.plus(patience.reconnect);
@@ -105,7 +120,11 @@ fn judge_silent(
                     Verdict { state, message: keep(node), look_again_at: Some(reconnect_until) }
                 }
                 (NodeState::Down, false, _) | (_, false, false) => down(NO_SESSION),
-                (NodeState::Ready | NodeState::Unknown | NodeState::Disconnected, false, true) => Verdict {
+                // It is on its way back, or this leader has not heard of its goodbye.
+                (state @ NodeState::Disconnected, false, true) => {
+                    Verdict { state, message: keep(node), look_again_at: Some(unknown_until) }
+                }
+                (NodeState::Ready | NodeState::Unknown, false, true) => Verdict {
                     state: NodeState::Unknown,
                     message: SESSION_LOST,
                     look_again_at: Some(unknown_until),
@@ -117,8 +136,9 @@ fn judge_silent(
 
 /// The message that goes with an unchanged state: the one that is there, so that keeping costs no write.
 fn keep(node: &Node) -> &'static str {
-    let ours =
-        [STOPPED, SILENT, NO_SESSION, SESSION_LOST].into_iter().find(|ours| *ours == node.status.message);
+    let ours = [LEFT, STOPPED, STOPPING, SILENT, NO_SESSION, SESSION_LOST]
+        .into_iter()
+        .find(|ours| *ours == node.status.message);
     match node.status.state {
         NodeState::Ready => "",
         NodeState::Down => ours.unwrap_or(SILENT),
@@ -126,7 +146,9 @@ fn keep(node: &Node) -> &'static str {
     }
 }
 
-const STOPPED: &str = "node stopped or left the swarm";
+const LEFT: &str = "node left the swarm";
+const STOPPED: &str = "node was stopped and did not come back";
+const STOPPING: &str = "node was stopped, its tasks stay for a moment";
 const SILENT: &str = "heartbeat failure";
 const NO_SESSION: &str = "no session with a manager";
 const SESSION_LOST: &str = "session lost, node is still heard by others";
@@ -141,6 +163,7 @@ mod tests {
         session_silence: Duration::from_millis(1000),
         reconnect: Duration::from_millis(2000),
         unknown: Duration::from_secs(10),
+        stopped: Duration::from_secs(5),
     };
 
     fn at(ms: u64) -> Monotonic {
@@ -174,6 +197,15 @@ mod tests {
             (Ready,   None,         Dead,   99_000, Some(99_000),  100_000, Down),
             (Ready,   None,         Dead,   99_001, Some(99_001),  100_000, Ready),   // it may just have restarted
             (Ready,   None,         Left,   99_001, Some(99_001),  100_000, Ready),
+            (Ready,   None,         Stopped, 0,     None,          100_000, Disconnected), // it may be back soon
+            (Unknown, None,         Stopped, 0,     Some(95_001),  100_000, Disconnected),
+            (Disconnected, None,    Stopped, 0,     Some(95_000),  100_000, Down),    // it was not
+            (Disconnected, None,    Stopped, 99_000, Some(10_000), 100_000, Disconnected), // as the last leader said
+            (Down,    None,         Stopped, 0,     Some(99_999),  100_000, Down),    // a goodbye is no return
+            (Disconnected, None,    Dead,   0,      Some(99_999),  100_000, Down),    // its host went too
+            (Disconnected, Some(99_900), Alive, 0,  None,          100_000, Ready),
+            (Disconnected, None,    Alive,  0,      Some(99_000),  100_000, Disconnected), // on its way back
+            (Disconnected, None,    Alive,  0,      Some(89_000),  100_000, Down),
             (Down,    None,         Dead,   99_001, Some(99_001),  100_000, Down),
             (Unknown, None,         Silent, 0,      Some(0),       100_000, Down),    // joined, never came
         ];
@@ -193,6 +225,7 @@ mod tests {
             (NodeState::Ready,   Some(90_000), Gossip::Alive, NodeState::Unknown, Some(100_250)),
             (NodeState::Ready,   None,         Gossip::Dead,  NodeState::Down,    None), // a new session is an event
             (NodeState::Unknown, None,         Gossip::Alive, NodeState::Unknown, Some(109_000)),
+            (NodeState::Ready,   None,         Gossip::Stopped, NodeState::Disconnected, Some(104_000)),
         ];
         for (before, session, gossip, after, again) in cases {
             let heard = Heard { session: session.map(at), gossip };
@@ -210,13 +243,15 @@ mod tests {
         for (state, message, kept) in [
             (NodeState::Ready, "", ""),
             (NodeState::Down, STOPPED, STOPPED),
+            (NodeState::Down, LEFT, LEFT),
+            (NodeState::Disconnected, STOPPING, STOPPING),
             (NodeState::Down, NO_SESSION, NO_SESSION),
             (NodeState::Unknown, SESSION_LOST, SESSION_LOST),
             (NodeState::Unknown, "", "waiting for the node's session"),
         ] {
             let mut node = node(state);
             node.status.message = message.into();
-            for gossip in [Gossip::Silent, Gossip::Alive, Gossip::Dead, Gossip::Left] {
+            for gossip in [Gossip::Silent, Gossip::Alive, Gossip::Dead, Gossip::Stopped, Gossip::Left] {
                 let heard = Heard { session: None, gossip };
                 let verdict = judge(&node, heard, at(10_000), Some(at(10_000)), &PATIENCE, at(10_001));
                 assert_eq!((verdict.state, verdict.message), (state, kept), "{gossip:?}");
@@ -228,9 +263,9 @@ mod tests {
         /// Looking again when told, and not before, misses nothing: until then the verdict stands.
         #[test]
         fn a_verdict_stands_until_it_says(
-            state in prop::sample::select(vec![NodeState::Unknown, NodeState::Down, NodeState::Ready]),
+            state in prop::sample::select(vec![NodeState::Unknown, NodeState::Down, NodeState::Ready, NodeState::Disconnected]),
             session in prop::option::of(0u64..20_000),
-            gossip in prop::sample::select(vec![Gossip::Silent, Gossip::Alive, Gossip::Suspect, Gossip::Dead, Gossip::Left]),
+            gossip in prop::sample::select(vec![Gossip::Silent, Gossip::Alive, Gossip::Suspect, Gossip::Dead, Gossip::Stopped, Gossip::Left]),
             leading in 0u64..20_000,
             lost in prop::option::of(0u64..20_000),
             now in 20_000u64..40_000,

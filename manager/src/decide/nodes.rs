@@ -90,6 +90,7 @@ mod tests {
         session_silence: Duration::from_secs(1),
         reconnect: Duration::from_secs(2),
         unknown: Duration::from_secs(10),
+        stopped: Duration::from_secs(10),
     };
 
     fn node() -> Node {

@@ -39,7 +39,7 @@ impl Class {
 /// What replacing a slot disturbs; the least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
-    /// In the middle of an earlier replacement, and counted as in progress.
+    /// In the middle of an earlier replacement: nobody serves, or who does stays. Counted as in progress.
     Midway,
     Silent,
     Serving,
@@ -145,12 +145,17 @@ fn class_of(pass: &mut Pass, site: &mut Site, slot: Slot, marks: &Marks) -> Opti
             Class::Spent { replaces: false }
         });
     };
-    let serves = tasks.iter().any(|task| task.is_wanted() && task.status.state == TaskState::Running);
+    let serves = tasks.iter().any(|task| task.is_wanted() && task.is_serving());
     let replaces = tasks.iter().any(|task| task.id != newest.id && (task.is_wanted() || pass.is_alive(task)));
-    let phase = match (replaces, serves) {
-        (true, _) => Phase::Midway,
-        (false, false) => Phase::Silent,
-        (false, true) => Phase::Serving,
+    let tried = newest.restarts.as_ref().is_some_and(|restarts| restarts.count > 0);
+    let waits = newest.status.state < TaskState::Assigned && !newest.status.error.is_empty();
+    let midway = replaces && newest.status.state < TaskState::Running && !tried && !waits;
+    let phase = match serves {
+        // One that serves and would not stay is disturbed like any other, however far its successor is; so is one
+        // that has long taken over from what a node that is back still has.
+        true if !midway || !update::starts_first(site) => Phase::Serving,
+        false if !midway => Phase::Silent,
+        true | false => Phase::Midway,
     };
     let current = is_current(pass, site, newest);
     if !current && !site.is_paused() {
@@ -168,11 +173,12 @@ fn class_of(pass: &mut Pass, site: &mut Site, slot: Slot, marks: &Marks) -> Opti
         }
         return Some(if replaces { Class::Busy { replaces } } else { Class::Settled { since } });
     }
-    let tried = newest.restarts.as_ref().is_some_and(|restarts| restarts.count > 0);
     // Without an update nothing is owed to a slot that waits for a node: moving the others may be what helps it.
-    let waits =
-        !site.is_updating() && newest.status.state < TaskState::Assigned && !newest.status.error.is_empty();
-    Some(if tried || waits { Class::Spent { replaces } } else { Class::Busy { replaces } })
+    Some(if tried || (waits && !site.is_updating()) {
+        Class::Spent { replaces }
+    } else {
+        Class::Busy { replaces }
+    })
 }
 
 /// Whether any slot may be to replace or in the middle of it: one cheap look at each task, before a roll is made.

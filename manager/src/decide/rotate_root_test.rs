@@ -58,6 +58,8 @@ fn tables(authority: Authority, nodes: &[(At, NodeState)]) -> Tables {
         address_pools: Vec::new(),
         subnet_size: 24,
         data_path_port: 0,
+        at_rest: Default::default(),
+        clients: Default::default(),
     };
     let mut changes = vec![Change::Cluster(Write::Create(cluster))];
     for (number, (at, state)) in (1..).zip(nodes) {

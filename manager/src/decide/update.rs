@@ -83,6 +83,7 @@ fn started(state: UpdateState, message: &str, now: common::time::Timestamp, slot
         slots,
         failed: 0,
         progress_at: now,
+        rotation: false,
     }
 }
 
@@ -115,8 +116,7 @@ fn replace_next(pass: &mut Pass, site: &mut Site, roll: &mut Roll, marks: &Marks
     let mut tried = BTreeSet::new();
     while let Some((phase, slot)) = next_slot(site, roll).filter(|(_, slot)| tried.insert(*slot)) {
         // One that is midway has its place already.
-        let in_progress = roll.in_progress() + cooling - usize::from(phase == Phase::Midway);
-        if in_progress >= width {
+        if phase != Phase::Midway && roll.in_progress() + cooling >= width {
             break;
         }
         replace(pass, site, slot, marks);
@@ -199,7 +199,7 @@ fn replace(pass: &mut Pass, site: &mut Site, slot: Slot, marks: &Marks) {
 }
 
 /// A port of the node can be taken once only: there the old task has to go first, whatever was asked.
-fn starts_first(site: &Site) -> bool {
+pub(super) fn starts_first(site: &Site) -> bool {
     let fixed = |spec: &common::object::ServiceSpec| {
         let ports = spec.endpoint.iter().flat_map(|endpoint| &endpoint.ports);
         ports.into_iter().any(|port| port.mode == PublishMode::Host && port.published != 0)
@@ -231,7 +231,7 @@ fn check_deadline(pass: &mut Pass, site: &mut Site, roll: &Roll) {
     let config = config(site);
     let (Some(deadline), Some(update)) = (config.progress_deadline, &site.service.update) else { return };
     let is_waiting = !roll.outdated.is_empty() || !roll.busy.is_empty();
-    if !site.is_updating() || !is_waiting || config.failure_action() == FailureAction::Continue {
+    if !site.is_updating() || !is_waiting || failure_action(site) == FailureAction::Continue {
         return;
     }
     let last_done = roll.settled.last().map(|(since, _)| since.plus(config.healthy_min()));
@@ -244,10 +244,19 @@ fn check_deadline(pass: &mut Pass, site: &mut Site, roll: &Roll) {
     }
 }
 
+/// What is done where the update fails. The value before a rotation is known to be good, so there it is to go back.
+fn failure_action(site: &Site) -> FailureAction {
+    let update = site.service.update.as_ref();
+    match update.is_some_and(|update| update.rotation && update.state == UpdateState::Updating) {
+        true => FailureAction::Rollback,
+        false => config(site).failure_action(),
+    }
+}
+
 /// The update has failed: does what the rules say for that.
 fn give_way(pass: &mut Pass, site: &mut Site, cause: &str) {
     let (now, rolling_back) = (pass.now, is_rolling_back(site));
-    let action = config(site).failure_action();
+    let action = failure_action(site);
     let target = rollback_target(site);
     let text = match (action, rolling_back, target) {
         (FailureAction::Continue, _, _) => return,

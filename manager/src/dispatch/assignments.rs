@@ -4,6 +4,8 @@
 //! keeps their containers until their history is forgotten. Not of orphaned ones: those were given up, and a node
 //! that comes back with one ends it.
 //!
+//! Secrets and configs go to it with the first task that uses them, and are taken back with the last: see `payloads`.
+//!
 //! Not here: sending (`session`), and what the node does with it (`worker::agent`).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,8 +13,11 @@ use std::sync::Arc;
 
 use common::limits::ASSIGNMENT_TASKS_MAX;
 use common::object::{NodeId, ServiceId, Task, TaskId, TaskState};
-use common::wire::assignment::{AssignedSpec, AssignedTask, AssignmentUpdate, task_digest};
+use common::wire::assignment::{
+    AssignedPayload, AssignedSpec, AssignedTask, AssignmentUpdate, PayloadKey, payload_digest, task_digest,
+};
 
+use super::payloads;
 use crate::store::Tables;
 
 type SpecKey = (ServiceId, u64);
@@ -23,6 +28,7 @@ pub struct Told {
     tasks: BTreeMap<TaskId, AssignedTask>,
     /// Specs the node has, by how many of its tasks use them.
     specs: BTreeMap<SpecKey, usize>,
+    payloads: BTreeSet<PayloadKey>,
     digest: u64,
     /// Number of the last update; 0 before the first.
     sequence: u64,
@@ -40,13 +46,23 @@ impl Told {
             .into_values()
             .filter(|task| self.tasks.get(&task.id).is_none_or(|told| told != task))
             .collect();
-        if removed.is_empty() && changed.is_empty() && self.sequence > 0 {
+        let used = payloads::used(tables, node);
+        let added: Vec<AssignedPayload> =
+            used.difference(&self.payloads).filter_map(|key| payloads::assigned(tables, *key)).collect();
+        let payloads_removed: Vec<PayloadKey> = self.payloads.difference(&used).copied().collect();
+        let is_same = removed.is_empty() && changed.is_empty();
+        if is_same && added.is_empty() && payloads_removed.is_empty() && self.sequence > 0 {
             return Vec::new();
         }
         removed.iter().for_each(|task| self.forget(*task));
-        let mut updates = self.in_parts(tables, changed);
+        payloads_removed.iter().for_each(|payload| {
+            self.payloads.remove(payload);
+            self.digest = self.digest.wrapping_sub(payload_digest(*payload));
+        });
+        let mut updates = self.in_parts(tables, added, changed);
         if let Some(first) = updates.first_mut() {
             first.removed = removed;
+            first.payloads_removed = payloads_removed;
         }
         if let Some(last) = updates.last_mut() {
             last.more = false;
@@ -61,14 +77,28 @@ impl Told {
         self.update(tables, node)
     }
 
-    /// Tells `changed` in messages of bounded size. A spec goes along with the first task that uses it.
-    fn in_parts(&mut self, tables: &Tables, changed: Vec<AssignedTask>) -> Vec<AssignmentUpdate> {
-        let mut parts: Vec<Vec<AssignedTask>> =
-            changed.chunks(ASSIGNMENT_TASKS_MAX).map(<[AssignedTask]>::to_vec).collect();
-        if parts.is_empty() {
-            parts.push(Vec::new());
+    /// Tells what is new in messages of bounded size. Payloads go before the tasks that use them, a spec goes along
+    /// with its first task.
+    fn in_parts(
+        &mut self,
+        tables: &Tables,
+        added: Vec<AssignedPayload>,
+        changed: Vec<AssignedTask>,
+    ) -> Vec<AssignmentUpdate> {
+        for payload in &added {
+            let key = (payload.id, payload.version);
+            self.payloads.insert(key);
+            self.digest = self.digest.wrapping_add(payload_digest(key));
         }
-        let part = |tasks: Vec<AssignedTask>| {
+        let mut parts: Vec<_> =
+            payloads::in_parts(added).into_iter().map(|payloads| (payloads, Vec::new())).collect();
+        let mut tasks = changed.chunks(ASSIGNMENT_TASKS_MAX).map(<[AssignedTask]>::to_vec);
+        match parts.last_mut() {
+            Some((_, last)) => *last = tasks.next().unwrap_or_default(),
+            None => parts.push((Vec::new(), tasks.next().unwrap_or_default())),
+        }
+        parts.extend(tasks.map(|tasks| (Vec::new(), tasks)));
+        let part = |(payloads, tasks): (Vec<AssignedPayload>, Vec<AssignedTask>)| {
             let known: BTreeSet<SpecKey> = self.specs.keys().copied().collect();
             let needed: BTreeSet<SpecKey> = tasks.iter().map(|task| (task.service, task.spec)).collect();
             let specs = needed.difference(&known).filter_map(|key| spec(tables, *key)).collect();
@@ -81,6 +111,7 @@ impl Told {
                 more: true,
                 specs,
                 tasks,
+                payloads,
                 ..Default::default()
             }
         };

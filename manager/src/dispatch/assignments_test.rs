@@ -1,7 +1,12 @@
 //! Rules of assignments: a node that applies every update has what the tables say, and its digest agrees.
 
 use super::*;
-use common::object::{Service, ServiceSpec, Slot};
+use common::limits::ASSIGNMENT_PAYLOAD_BYTES_MAX;
+use common::object::container::FileReference;
+use common::object::payload::{PayloadSpec, PayloadVersion};
+use common::object::sensitive::SensitiveBytes;
+use common::object::{Payload, PayloadId, PayloadKind, Service, ServiceSpec, Slot};
+use common::time::Timestamp;
 use common::wire::assignment::digest;
 use proptest::prelude::*;
 
@@ -12,6 +17,7 @@ const NODE: NodeId = NodeId(7);
 struct Listener {
     tasks: BTreeMap<TaskId, AssignedTask>,
     specs: BTreeMap<SpecKey, AssignedSpec>,
+    payloads: BTreeMap<PayloadKey, AssignedPayload>,
     sequence: u64,
 }
 
@@ -26,20 +32,54 @@ impl Listener {
             self.specs.extend(update.specs.into_iter().map(|spec| ((spec.service, spec.number), spec)));
             self.tasks.extend(update.tasks.into_iter().map(|task| (task.id, task)));
             update.removed.iter().for_each(|task| drop(self.tasks.remove(task)));
+            update.payloads_removed.iter().for_each(|key| drop(self.payloads.remove(key)));
+            let payloads = update.payloads.into_iter();
+            self.payloads.extend(payloads.map(|payload| ((payload.id, payload.version), payload)));
             let used: BTreeSet<SpecKey> = self.tasks.values().map(|task| (task.service, task.spec)).collect();
             assert!(used.iter().all(|key| self.specs.contains_key(key)), "a task comes with its spec");
             self.specs.retain(|key, _| used.contains(key));
             if !update.more {
-                assert_eq!(update.digest, digest(self.tasks.values()));
+                assert_eq!(update.digest, digest(self.tasks.values(), self.payloads.keys().copied()));
             }
         }
     }
 }
 
+fn reference(id: u128, version: u64, refresh: Option<&str>) -> FileReference {
+    FileReference {
+        id: PayloadId(id).to_string(),
+        target: Some("file".into()),
+        version,
+        refresh: refresh.map(String::from),
+        ..FileReference::default()
+    }
+}
+
+fn put_payload(tables: &mut Tables, id: u128, versions: u64, bytes: usize) {
+    let spec = PayloadSpec { name: format!("p{id}"), ..PayloadSpec::default() };
+    let data = || SensitiveBytes::new(vec![7; bytes]);
+    let mut payload = Payload::new(PayloadId(id), PayloadKind::Secret, spec, data(), Timestamp(1));
+    payload.versions.extend((2..=versions).map(|number| PayloadVersion {
+        number,
+        created_at: Timestamp(number),
+        data: data(),
+    }));
+    tables.set_payload(payload.id, Some(Arc::new(payload)));
+}
+
+/// Service 1 uses version 1 of payload 1, service 2 the newest of it, service 3 both payload 2 and none that is there.
 fn tables(services: u128) -> Tables {
     let mut tables = Tables::default();
+    put_payload(&mut tables, 1, 2, 10);
+    put_payload(&mut tables, 2, 1, 10);
     for id in 1..=services {
-        let spec = ServiceSpec { name: format!("s{id}"), ..ServiceSpec::default() };
+        let mut spec = ServiceSpec { name: format!("s{id}"), ..ServiceSpec::default() };
+        let task = &mut spec.task;
+        match id {
+            1 => task.container.secrets = vec![reference(1, 1, None)],
+            2 => task.container.configs = vec![reference(1, 1, Some("SIGHUP"))],
+            _ => task.container.secrets = vec![reference(2, 1, None), reference(9, 1, None)],
+        }
         let mut service = Service::new(ServiceId(id), spec.clone(), Default::default());
         service.replace_spec(Arc::new(spec), Default::default());
         tables.set_service(ServiceId(id), Some(Arc::new(service)));
@@ -108,12 +148,65 @@ fn many_tasks_come_in_parts() {
     assert_eq!(listener.tasks.len(), count);
 }
 
+/// What was told of payloads: those added, those taken back.
+fn payloads(updates: &[AssignmentUpdate]) -> (Vec<(u128, u64)>, Vec<(u128, u64)>) {
+    let added = updates.iter().flat_map(|update| &update.payloads).map(|one| (one.id.0, one.version));
+    let removed =
+        updates.iter().flat_map(|update| &update.payloads_removed).map(|(id, version)| (id.0, *version));
+    (added.collect(), removed.collect())
+}
+
+#[test]
+fn a_value_comes_with_its_first_user_and_goes_with_the_last() {
+    let mut tables = tables(3);
+    let mut told = Told::default();
+    // The services of tasks 3 and 6 are the first, which uses version 1.
+    put(&mut tables, 3, |task| task.node = Some(NodeId(8)));
+    put(&mut tables, 6, |task| task.status.state = TaskState::Pending);
+    assert_eq!(payloads(&told.update(&tables, NODE)), (vec![], vec![]), "other nodes' values stay away");
+    put(&mut tables, 3, |_| {});
+    put(&mut tables, 6, |_| {});
+    assert_eq!(payloads(&told.update(&tables, NODE)), (vec![(1, 1)], vec![]), "once");
+    put(&mut tables, 3, |task| task.desired = TaskState::Shutdown);
+    assert_eq!(payloads(&told.update(&tables, NODE)), (vec![], vec![]), "there is another user");
+    put(&mut tables, 6, |task| task.status.state = TaskState::Failed);
+    assert_eq!(payloads(&told.update(&tables, NODE)), (vec![], vec![(1, 1)]), "it has ended");
+}
+
+#[test]
+fn a_reference_that_refreshes_has_the_newest_version_and_others_have_theirs() {
+    let mut tables = tables(3);
+    let mut told = Told::default();
+    put(&mut tables, 3, |_| {});
+    put(&mut tables, 4, |_| {});
+    assert_eq!(payloads(&told.update(&tables, NODE)).0, [(1, 1), (1, 2)]);
+    put_payload(&mut tables, 1, 3, 10);
+    assert_eq!(payloads(&told.update(&tables, NODE)), (vec![(1, 3)], vec![(1, 2)]));
+    assert_eq!(payloads::users(&tables, PayloadId(1)), [NODE].into());
+    assert!(payloads::users(&tables, PayloadId(2)).is_empty());
+}
+
+#[test]
+fn large_values_come_in_parts_and_before_their_tasks() {
+    let mut tables = tables(3);
+    put_payload(&mut tables, 1, 2, ASSIGNMENT_PAYLOAD_BYTES_MAX);
+    put_payload(&mut tables, 2, 1, ASSIGNMENT_PAYLOAD_BYTES_MAX);
+    (0..3).for_each(|id| put(&mut tables, id, |_| {}));
+    let updates = Told::default().update(&tables, NODE);
+    let shape: Vec<_> =
+        updates.iter().map(|update| (update.payloads.len(), update.tasks.len(), update.more)).collect();
+    assert_eq!(shape, [(1, 0, true), (1, 0, true), (1, 3, false)]);
+    let mut listener = Listener::default();
+    listener.hear(updates);
+    assert_eq!(listener.payloads.len(), 3);
+}
+
 proptest! {
     /// Whatever happens to the tables between updates, and however often a node starts anew, it ends with what
     /// they say.
     #[test]
     fn a_node_ends_with_what_the_tables_say(
-        steps in prop::collection::vec((0u128..8, 0u8..6, any::<bool>()), 1..40),
+        steps in prop::collection::vec((0u128..8, 0u8..7, any::<bool>()), 1..40),
     ) {
         let mut tables = tables(3);
         let mut told = Told::default();
@@ -124,12 +217,15 @@ proptest! {
                 1 => put(&mut tables, id, |task| task.desired = TaskState::Shutdown),
                 2 => put(&mut tables, id, |task| task.status.state = TaskState::Orphaned),
                 3 => put(&mut tables, id, |task| task.spec = 2),
+                4 => put_payload(&mut tables, id % 2 + 1, id as u64 + 1, 10),
                 _ => put(&mut tables, id, |_| {}),
             }
             listener.hear(if again { told.everything(&tables, NODE) } else { told.update(&tables, NODE) });
             let wanted: BTreeMap<TaskId, AssignedTask> =
                 tables.tasks_on_node(NODE).filter_map(|task| assigned(&tables, task)).collect();
             prop_assert_eq!(&listener.tasks, &wanted);
+            let held: BTreeSet<PayloadKey> = listener.payloads.keys().copied().collect();
+            prop_assert_eq!(held, payloads::used(&tables, NODE));
         }
     }
 }

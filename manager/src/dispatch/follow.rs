@@ -3,8 +3,8 @@
 
 use common::object::{NodeId, Task};
 
-use super::Sessions;
-use crate::store::{Changed, FeedError, Store};
+use super::{Sessions, payloads};
+use crate::store::{Changed, FeedError, Store, Tables};
 
 /// Runs as long as the lead does.
 pub async fn follow(store: Store, sessions: Sessions) {
@@ -15,7 +15,8 @@ pub async fn follow(store: Store, sessions: Sessions) {
         match store.feed().after(version).await {
             Ok((changes, next)) => {
                 version = next;
-                changes.iter().for_each(|change| wake(&sessions, change));
+                let tables = store.snapshot();
+                changes.iter().for_each(|change| wake(&sessions, &tables, change));
             }
             Err(FeedError::Behind { resume_at }) => {
                 version = resume_at;
@@ -25,13 +26,16 @@ pub async fn follow(store: Store, sessions: Sessions) {
     }
 }
 
-fn wake(sessions: &Sessions, change: &Changed) {
+fn wake(sessions: &Sessions, tables: &Tables, change: &Changed) {
     match change {
         Changed::Task { before, after } => {
             let node = |task: &std::sync::Arc<Task>| task.node;
             let nodes = [before.as_ref().and_then(node), after.as_ref().and_then(node)];
             // Its worker knows what it has itself reported: only what managers want is news.
-            let wanted = |task: &std::sync::Arc<Task>| (task.node, task.desired, task.spec, told(task));
+            // And that nobody uses its secrets and configs any more.
+            let uses = |task: &Task| payloads::is_user(task) && payloads::has_references(tables, task);
+            let wanted =
+                |task: &std::sync::Arc<Task>| (task.node, task.desired, task.spec, told(task), uses(task));
             if before.as_ref().map(wanted) != after.as_ref().map(wanted) {
                 nodes.into_iter().flatten().for_each(|node: NodeId| sessions.nudge(node));
             }
@@ -47,7 +51,17 @@ fn wake(sessions: &Sessions, change: &Changed) {
             }
         }
         Changed::Cluster { .. } => sessions.nudge_all(),
-        Changed::Service { .. } | Changed::Payload { .. } => {}
+        Changed::Payload { before, after } => {
+            // A new one is used by nobody yet: the tasks that will be come with changes of their own.
+            let is_changed = before.as_ref().zip(after.as_ref()).is_some_and(|(before, after)| {
+                before.newest().number != after.newest().number
+                    || before.versions.len() != after.versions.len()
+            });
+            if let Some(payload) = after.as_ref().filter(|_| is_changed) {
+                payloads::users(tables, payload.id).into_iter().for_each(|node| sessions.nudge(node));
+            }
+        }
+        Changed::Service { .. } => {}
     }
 }
 

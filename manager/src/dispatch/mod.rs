@@ -2,10 +2,12 @@
 //!
 //! - `session`: one conversation, and the list of those that stand.
 //! - `assignments`: PURE: what a node should run, as the difference to what it was told.
+//! - `payloads`: PURE: which secrets and configs a node has to have.
 //! - `follow`: wakes the sessions of nodes that something has changed for.
 
 pub mod assignments;
 pub mod follow;
+pub mod payloads;
 pub mod session;
 
 pub use session::{SessionEvent, Sessions};

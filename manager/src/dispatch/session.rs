@@ -18,7 +18,7 @@ use common::transport::Stream;
 use common::wire::assignment::TaskReport;
 use common::wire::frame::{FrameError, expect_message, read_message, write_message};
 use common::wire::join::KnownManager;
-use common::wire::session::{ManagerMessage, Membership, NodeMessage};
+use common::wire::session::{ManagerMessage, Membership, NodeMessage, Parting};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
@@ -37,7 +37,7 @@ pub enum SessionEvent {
         addr: String,
     },
     /// The node stops or leaves on purpose.
-    Goodbye(NodeId),
+    Goodbye(NodeId, Parting),
     /// What the node has seen of its tasks; to be acknowledged with `Sessions::reported` once it is written.
     Reports {
         from: Reporter,
@@ -225,8 +225,8 @@ impl Sessions {
                     calls.resync.store(true, Ordering::Relaxed);
                     calls.nudge.notify_one();
                 }
-                NodeMessage::Goodbye => {
-                    self.tell(SessionEvent::Goodbye(node)).await;
+                NodeMessage::Goodbye(parting) => {
+                    self.tell(SessionEvent::Goodbye(node, parting)).await;
                     return Ok(());
                 }
             }

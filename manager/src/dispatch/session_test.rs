@@ -72,9 +72,9 @@ async fn a_node_is_welcomed_heard_and_told_of_changes() {
         let ManagerMessage::Assignments(again) = hear(&mut near).await else { panic!("from the beginning") };
         assert_eq!(again.applies_to, 0);
 
-        write_message(&mut near.send, &NodeMessage::Goodbye).await.unwrap();
+        write_message(&mut near.send, &NodeMessage::Goodbye(Parting::Leaves)).await.unwrap();
         assert!(matches!(hear(&mut near).await, ManagerMessage::Goodbye));
-        assert!(matches!(events.recv().await, Some(SessionEvent::Goodbye(_))));
+        assert!(matches!(events.recv().await, Some(SessionEvent::Goodbye(_, Parting::Leaves))));
         assert!(matches!(events.recv().await, Some(SessionEvent::Closed(_))));
         assert!(sessions.heard_at(me).is_none());
     };

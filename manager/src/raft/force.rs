@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use common::identity::data_key::DataKey;
+use common::identity::DataKeys;
 use common::object::{ClusterId, NodeId, Version};
 use openraft::{EntryPayload, Membership};
 
@@ -61,7 +61,7 @@ pub struct Forced {
 pub fn force_new_cluster(
     folder: &Path,
     cluster: ClusterId,
-    data_key: &DataKey,
+    data_keys: &DataKeys,
     node: NodeId,
     addr: &str,
     amend: impl FnOnce(u64, &Tables) -> Option<Proposal>,
@@ -70,7 +70,7 @@ pub fn force_new_cluster(
         return Err(ForceError::Nothing(folder.into()));
     }
     let next = folder::prepare_next(folder)?;
-    let sealer = Arc::new(Sealer::new(data_key.reveal()));
+    let sealer = Arc::new(Sealer::of(data_keys));
     let survivor = read(folder, sealer.clone())?;
     let last = survivor.last.ok_or_else(|| ForceError::Empty(folder.into()))?;
     let used = folder::used(folder)?.map_or(0, |used| used.raft_id);
@@ -85,27 +85,40 @@ pub fn force_new_cluster(
         version = survivor.store.apply(last.index(), &proposal).map_err(ForceError::Amend)?;
     }
     let member = RaftMember { node, addr: addr.into() };
+    let term = survivor.term.max(last.committed_leader_id().term);
+    begin(&next, sealer, Owner { cluster, raft_id }, member, last, term, &survivor.store.snapshot())?;
+    folder::replace(folder)?;
+    Ok(Forced { raft_id, version })
+}
+
+/// Writes the raft data of a group of one, which begins with `tables` after the entry `last`.
+pub(super) fn begin(
+    folder: &Path,
+    sealer: Arc<Sealer>,
+    owner: Owner,
+    member: RaftMember,
+    last: LogId,
+    term: u64,
+    tables: &Tables,
+) -> Result<(), ForceError> {
+    let raft_id = owner.raft_id;
     let membership = Membership::new(vec![BTreeSet::from([raft_id])], BTreeMap::from([(raft_id, member)]))
         .expect("its one voter is its one member");
     let meta = SnapshotMeta {
         last_log_id: Some(last),
         last_membership: StoredMembership::new(Some(last), membership),
     };
-    // The vote is for nobody's lead: the only voter elects itself, in a term after all that were.
-    let term = survivor.term.max(last.committed_leader_id().term) + 1;
-
-    Snapshots::open(&next, sealer.clone(), 0)?.build(&meta, &survivor.store.snapshot())?;
-    let path = folder::log_path(&next);
+    Snapshots::open(folder, sealer.clone(), 0)?.build(&meta, tables)?;
+    let path = folder::log_path(folder);
     let log = LogFile::open(&path, file_backend(&path)?, sealer)?;
     log.commit(&[
-        Write::Owner(Owner { cluster, raft_id }),
-        Write::Vote(Vote::new(term, raft_id)),
+        Write::Owner(owner),
+        // The vote is for nobody's lead: the only voter elects itself, in a term after all that were.
+        Write::Vote(Vote::new(term + 1, raft_id)),
         Write::PurgeUpTo(last),
         Write::Committed(last),
     ])?;
-    drop(log);
-    folder::replace(folder)?;
-    Ok(Forced { raft_id, version })
+    Ok(())
 }
 
 /// All that a manager's raft data says.
@@ -120,7 +133,7 @@ struct Survivor {
 fn read(folder: &Path, sealer: Arc<Sealer>) -> Result<Survivor, ForceError> {
     let path = folder::log_path(folder);
     let log = LogFile::open(&path, file_backend(&path)?, sealer.clone())?;
-    let marks = log.marks()?;
+    let marks = log.marks();
     let store = Store::new();
     let mut raft_ids = BTreeSet::new();
     raft_ids.extend(marks.owner.map(|owner| owner.raft_id));
@@ -157,6 +170,10 @@ fn read(folder: &Path, sealer: Arc<Sealer>) -> Result<Survivor, ForceError> {
         return Err(error);
     }
     let purged = marks.purged.map_or(0, |purged| purged.index() + 1);
+    let end = last.map_or(0, |last: LogId| last.index() + 1);
+    if end < marks.next {
+        return Err(log.inconsistent(format!("it ends before entry {end}, {} was due", marks.next)).into());
+    }
     if first.unwrap_or(purged) > from {
         return Err(log.inconsistent(format!("entry {from} is neither in it nor in a snapshot")).into());
     }

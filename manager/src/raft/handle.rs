@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::identity::data_key::DataKey;
+use common::identity::DataKeys;
 use common::limits::PROPOSALS_PENDING_BYTES_MAX;
 use common::object::{ClusterId, NodeId};
 use common::report::Report;
@@ -39,7 +39,7 @@ pub struct RaftSettings {
     pub cluster: ClusterId,
     /// Given once to one promotion, never used again.
     pub raft_id: u64,
-    pub data_key: DataKey,
+    pub data_keys: DataKeys,
     pub timing: Timing,
     pub snapshots: SnapshotPolicy,
     /// Snapshots kept beside the newest.
@@ -61,6 +61,15 @@ pub enum RaftStartError {
     Raft(String),
 }
 
+/// Why what is on disk is not all under the present key.
+#[derive(Debug, thiserror::Error)]
+pub enum ResealError {
+    #[error("seal the raft log anew")]
+    Log(#[source] std::io::Error),
+    #[error(transparent)]
+    Snapshots(#[from] SnapshotError),
+}
+
 /// A running member of the raft group. Clones are handles to the same.
 #[derive(Clone)]
 pub struct RaftHandle {
@@ -79,8 +88,9 @@ pub(super) struct Shared {
     pub pending: Semaphore,
     /// Held while the membership changes: two changes at once may leave it half changed.
     pub changing: Mutex<()>,
-    log: LogStore,
-    snapshots: Arc<Snapshots>,
+    pub log: LogStore,
+    pub sealer: Arc<Sealer>,
+    pub snapshots: Arc<Snapshots>,
     compaction: Arc<Compaction>,
     server: Server,
     stopping: AtomicBool,
@@ -116,7 +126,7 @@ impl RaftHandle {
         let failure = Failure::default();
         let latch = failure.clone();
         let opened = tokio::task::spawn_blocking(move || open(&settings, latch, disk)).await;
-        let (log, snapshots) = opened.map_err(|error| RaftStartError::Raft(error.to_string()))??;
+        let (log, sealer, snapshots) = opened.map_err(|error| RaftStartError::Raft(error.to_string()))??;
         let compaction = Arc::new(Compaction::new(policy));
         let machine = StateMachine::new(store, snapshots.clone(), compaction.clone(), failure.clone());
         let network = Network {
@@ -147,6 +157,7 @@ impl RaftHandle {
             pending: Semaphore::new(PROPOSALS_PENDING_BYTES_MAX / 1024),
             changing: Mutex::new(()),
             log,
+            sealer,
             snapshots,
             compaction,
             stopping: AtomicBool::new(false),
@@ -203,6 +214,27 @@ impl RaftHandle {
     pub fn set_snapshot_policy(&self, policy: SnapshotPolicy, snapshots_kept: usize) {
         self.shared.compaction.set_policy(policy);
         self.shared.snapshots.set_keep_old(snapshots_kept);
+    }
+
+    /// Seals with `keys.current` from now on, and all that is on disk anew. When it returns, nothing on disk needs the
+    /// key before any more. Whoever crashes before that needs both, and asks again.
+    pub async fn reseal(&self, keys: &DataKeys) -> Result<(), ResealError> {
+        self.shared.sealer.change(keys);
+        self.shared.log.reseal().await.map_err(ResealError::Log)?;
+        let snapshots = self.shared.snapshots.clone();
+        let resealed = tokio::task::spawn_blocking(move || snapshots.reseal()).await;
+        resealed.map_err(|error| ResealError::Log(std::io::Error::other(error)))??;
+        Ok(())
+    }
+
+    /// Opens nothing any more with the key before: everything is under the present one.
+    pub fn forget_key_before(&self, keys: &DataKeys) {
+        self.shared.sealer.change(&DataKeys { previous: None, ..keys.clone() });
+    }
+
+    /// The version of the key that seals what is written.
+    pub fn data_key_version(&self) -> u64 {
+        self.shared.sealer.version()
     }
 
     /// Stops: first raft, then the log's writer with what it still holds, then the files are closed.
@@ -295,16 +327,16 @@ fn open<B: StorageBackend>(
     settings: &RaftSettings,
     failure: Failure,
     disk: impl FnOnce(&Path) -> Result<B, LogFileError>,
-) -> Result<(LogStore, Arc<Snapshots>), RaftStartError> {
+) -> Result<(LogStore, Arc<Sealer>, Arc<Snapshots>), RaftStartError> {
     let owner = Owner { cluster: settings.cluster, raft_id: settings.raft_id };
-    let sealer = Arc::new(Sealer::new(settings.data_key.reveal()));
+    let sealer = Arc::new(Sealer::of(&settings.data_keys));
     folder::prepare(&settings.folder, owner)?;
     let snapshots = Arc::new(Snapshots::open(&settings.folder, sealer.clone(), settings.snapshots_kept)?);
     let path = folder::log_path(&settings.folder);
-    let file = LogFile::open(&path, disk(&path)?, sealer)?;
-    if file.marks()?.owner.is_none() {
+    let file = LogFile::open(&path, disk(&path)?, sealer.clone())?;
+    if file.marks().owner.is_none() {
         folder::may_begin(&settings.folder, owner)?; // whole, and yet nobody's: not the log that was here
     }
     folder::claim(&settings.folder, file.owner_or(owner)?, owner)?;
-    Ok((LogStore::new(file, failure)?, snapshots))
+    Ok((LogStore::new(file, failure)?, sealer, snapshots))
 }

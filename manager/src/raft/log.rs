@@ -47,7 +47,7 @@ pub struct Index {
 impl LogStore {
     /// Checks every record of the log and starts its writer. May block on the disk.
     pub fn new(file: LogFile, failure: Failure) -> Result<Self, LogFileError> {
-        let marks = file.marks()?;
+        let marks = file.marks();
         let committed = marks.committed;
         let index = Index::load(&file, marks)?;
         let durable_next = index.flushed_next;
@@ -67,6 +67,22 @@ impl LogStore {
             .spawn(move || writer.run())
             .expect("the system has a thread for the raft log");
         Ok(Self { index, file, operations, failure })
+    }
+
+    /// Seals all of the file anew that is not under the present key, in pieces between which others write.
+    pub async fn reseal(&self) -> io::Result<()> {
+        let mut from = Some(0);
+        while let Some(start) = from {
+            from = self.reseal_piece(start).await?;
+        }
+        Ok(())
+    }
+
+    /// One piece of that; answers where to go on.
+    pub async fn reseal_piece(&self, from: u64) -> io::Result<Option<u64>> {
+        let (done, resealed) = oneshot::channel();
+        self.hand_over(Operation::Reseal { from, done }).await?;
+        resealed.await.map_err(|_| closed())?
     }
 
     /// Writes what is waiting and closes the file. Every handle is of no use afterwards.
@@ -144,8 +160,12 @@ impl Index {
             true
         })?;
         index.flushed_next = index.next();
-        if index.purged.is_some() && index.first != due {
+        if index.first != due {
             return Err(file.inconsistent(format!("its first entry is {}, {due} was due", index.first)));
+        }
+        if index.next() != marks.next {
+            let (found, due) = (index.next(), marks.next);
+            return Err(file.inconsistent(format!("it ends before entry {found}, {due} was due")));
         }
         Ok(index)
     }

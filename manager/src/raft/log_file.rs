@@ -1,7 +1,8 @@
 //! The file under the raft log: entries, vote and marks in one redb database, each record sealed.
 //!
 //! Every call may block on the disk. A record that is damaged, moved or missing is an error that names the
-//! file and the place; it is never taken for the end of the log.
+//! file and the place; it is never taken for the end of the log. For that, one record says where the log ends, and is
+//! written with whatever changes it: a table that has lost a row does not pass for one that never had it.
 //!
 //! Not here: what is in memory and who waits for what (`log`, `log_writer`).
 
@@ -9,15 +10,16 @@ use std::fs::{File, OpenOptions};
 use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use common::limits::LOG_FILE_CACHE_BYTES_MAX;
 use common::object::ClusterId;
 use common::wire::codec::{self, DecodeError};
 use redb::backends::FileBackend;
-use redb::{Database, ReadableDatabase, StorageBackend, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTableMetadata, StorageBackend, TableDefinition};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::seal::{Place, Sealer, UnsealError};
 use super::types::{Entry, LogId, Vote, entry_bytes};
@@ -25,10 +27,8 @@ use super::types::{Entry, LogId, Vote, entry_bytes};
 const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
 const MARKS: TableDefinition<&str, &[u8]> = TableDefinition::new("marks");
 
-const OWNER: &str = "owner";
-const VOTE: &str = "vote";
-const COMMITTED: &str = "committed";
-const PURGED: &str = "purged";
+/// The one row of its table.
+const ALL_MARKS: &str = "marks";
 
 #[derive(Debug, thiserror::Error)]
 pub enum LogFileError {
@@ -66,13 +66,15 @@ pub struct Owner {
     pub raft_id: u64,
 }
 
-/// What the file holds beside its entries.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What the file holds beside its entries; one record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marks {
     pub owner: Option<Owner>,
     pub vote: Option<Vote>,
     pub committed: Option<LogId>,
     pub purged: Option<LogId>,
+    /// The index after the last entry.
+    pub next: u64,
 }
 
 /// One step of a transaction; steps happen in the order given.
@@ -92,6 +94,8 @@ pub struct LogFile {
     database: Database,
     path: PathBuf,
     sealer: Arc<Sealer>,
+    /// As they are on disk.
+    marks: Mutex<Marks>,
 }
 
 /// Opens or makes the file itself.
@@ -124,15 +128,16 @@ impl LogFile {
                 },
             )
         })?;
-        let file = Self { database, path: path.to_path_buf(), sealer };
+        let file = Self { database, path: path.to_path_buf(), sealer, marks: Mutex::default() };
         // Makes the tables, so that reading need not ask whether there are any.
         file.transact("prepare", |_, _| Ok(()))?;
+        *file.marks.lock().expect("no holder panics") = file.read_marks()?;
         Ok(file)
     }
 
     /// Whose log it is; `owner`'s from now on where it was nobody's.
     pub fn owner_or(&self, owner: Owner) -> Result<Owner, LogFileError> {
-        match self.marks()?.owner {
+        match self.marks().owner {
             Some(found) => Ok(found),
             None => self.commit(&[Write::Owner(owner)]).map(|()| owner),
         }
@@ -140,52 +145,92 @@ impl LogFile {
 
     /// Does all of `writes` or none. When it returns, they are on disk.
     pub fn commit(&self, writes: &[Write]) -> Result<(), LogFileError> {
+        let mut present = self.marks.lock().expect("no holder panics");
+        let mut next = present.clone();
         self.transact("write", |entries, marks| {
             for write in writes {
                 match write {
-                    Write::Owner(owner) => {
-                        marks.insert(OWNER, self.sealed(Place::Owner, owner).as_slice())?;
-                    }
-                    Write::Vote(vote) => {
-                        marks.insert(VOTE, self.sealed(Place::Vote, vote).as_slice())?;
-                    }
-                    Write::Committed(log_id) => {
-                        marks.insert(COMMITTED, self.sealed(Place::Committed, log_id).as_slice())?;
-                    }
+                    Write::Owner(owner) => next.owner = Some(*owner),
+                    Write::Vote(vote) => next.vote = Some(*vote),
+                    Write::Committed(log_id) => next.committed = Some(*log_id),
                     Write::Entry(entry) => {
                         let index = entry.log_id.index();
+                        next.next = index + 1;
                         entries.insert(index, self.sealed(Place::Entry { index }, entry).as_slice())?;
                     }
-                    Write::TruncateFrom(index) => entries.retain_in(*index.., |_, _| false)?,
+                    Write::TruncateFrom(index) => {
+                        next.next = next.next.min(*index);
+                        entries.retain_in(*index.., |_, _| false)?;
+                    }
                     Write::PurgeUpTo(log_id) => {
-                        marks.insert(PURGED, self.sealed(Place::Purged, log_id).as_slice())?;
+                        next.purged = Some(*log_id);
+                        next.next = next.next.max(log_id.index() + 1);
                         entries.retain_in(..=log_id.index(), |_, _| false)?;
                     }
                 }
             }
+            marks.insert(ALL_MARKS, self.sealed(Place::Marks, &next).as_slice())?;
             Ok(())
-        })
+        })?;
+        *present = next;
+        Ok(())
     }
 
-    pub fn marks(&self) -> Result<Marks, LogFileError> {
+    /// Seals the entries from `from` on anew that are not under the present key, and the marks, until it has read
+    /// `bytes_max`. All of that or nothing; gives the index to go on from, and none at the end of the log.
+    pub fn reseal(&self, from: u64, bytes_max: usize) -> Result<Option<u64>, LogFileError> {
+        let present = self.marks.lock().expect("no holder panics").clone();
+        let (mut bytes, mut old, mut next) = (0, Vec::new(), None);
+        guard(&self.path, || {
+            let table = self.read(|transaction| Ok(transaction.open_table(ENTRIES)?))?;
+            for item in table.range(from..).map_err(|source| self.database_error("read", source))? {
+                let (key, record) = item.map_err(|source| self.database_error("read", source))?;
+                let (index, record) = (key.value(), record.value());
+                if bytes >= bytes_max {
+                    next = Some(index);
+                    break;
+                }
+                bytes += record.len();
+                if !self.sealer.is_current(Place::Entry { index }, record) {
+                    old.push((index, record.to_vec()));
+                }
+            }
+            Ok(())
+        })?;
+        let mut sealed = Vec::with_capacity(old.len());
+        for (index, record) in old {
+            let place = Place::Entry { index };
+            let plain = self.unsealed(place, &record, || format!("entry {index}"))?;
+            sealed.push((index, self.sealer.seal(place, &plain)));
+        }
+        self.transact("seal", |entries, marks| {
+            for (index, record) in &sealed {
+                entries.insert(index, record.as_slice())?;
+            }
+            marks.insert(ALL_MARKS, self.sealed(Place::Marks, &present).as_slice())?;
+            Ok(())
+        })?;
+        Ok(next)
+    }
+
+    pub fn marks(&self) -> Marks {
+        self.marks.lock().expect("no holder panics").clone()
+    }
+
+    fn read_marks(&self) -> Result<Marks, LogFileError> {
         guard(&self.path, || {
             let table = self.read(|transaction| Ok(transaction.open_table(MARKS)?))?;
-            let record = |name| self.read_from(&table, name);
-            let mut marks = Marks::default();
-            if let Some(record) = record(OWNER)? {
-                marks.owner = Some(self.open_record(Place::Owner, &record, || "its owner".into())?);
+            if let Some(record) = self.read_from(&table, ALL_MARKS)? {
+                return self.open_record(Place::Marks, &record, || "its marks".into());
             }
-            if let Some(record) = record(VOTE)? {
-                marks.vote = Some(self.open_record(Place::Vote, &record, || "the vote".into())?);
+            let entries = self.read(|transaction| Ok(transaction.open_table(ENTRIES)?))?;
+            let is_empty = |table: Result<bool, redb::StorageError>| {
+                table.map_err(|source| self.database_error("read", source))
+            };
+            match is_empty(table.is_empty())? && is_empty(entries.is_empty())? {
+                true => Ok(Marks::default()),
+                false => Err(self.inconsistent("its marks are gone".into())),
             }
-            if let Some(record) = record(COMMITTED)? {
-                marks.committed =
-                    Some(self.open_record(Place::Committed, &record, || "the commit mark".into())?);
-            }
-            if let Some(record) = record(PURGED)? {
-                marks.purged = Some(self.open_record(Place::Purged, &record, || "the purge mark".into())?);
-            }
-            Ok(marks)
         })
     }
 
@@ -207,6 +252,8 @@ impl LogFile {
         range: Range<u64>,
         mut take: impl FnMut(Entry) -> bool,
     ) -> Result<(), LogFileError> {
+        // What is read may be older than the keys of the moment at which it is opened.
+        let before = self.sealer.fixed();
         guard(&self.path, || {
             let table = self.read(|transaction| Ok(transaction.open_table(ENTRIES)?))?;
             let mut expected = None;
@@ -219,8 +266,11 @@ impl LogFile {
                 {
                     return Err(self.inconsistent(format!("after entry {} comes {index}", expected - 1)));
                 }
-                let entry: Entry =
-                    self.open_record(Place::Entry { index }, record.value(), || format!("entry {index}"))?;
+                let (place, what) = (Place::Entry { index }, || format!("entry {index}"));
+                let entry: Entry = match before.open(place, record.value()) {
+                    Ok(plain) => self.decoded(&plain, what)?,
+                    Err(_) => self.open_record(place, record.value(), what)?,
+                };
                 if entry.log_id.index() != index {
                     return Err(
                         self.inconsistent(format!("entry {index} says it is {}", entry.log_id.index()))
@@ -280,7 +330,7 @@ impl LogFile {
     }
 
     fn sealed<T: Serialize>(&self, place: Place, value: &T) -> Vec<u8> {
-        let plain = zeroize::Zeroizing::new(codec::encode(value));
+        let plain = Zeroizing::new(codec::encode(value));
         self.sealer.seal(place, &plain)
     }
 
@@ -290,12 +340,28 @@ impl LogFile {
         record: &[u8],
         what: impl Fn() -> String,
     ) -> Result<T, LogFileError> {
-        let plain = self.sealer.open(place, record).map_err(|source| LogFileError::Unseal {
+        self.decoded(&self.unsealed(place, record, &what)?, what)
+    }
+
+    fn decoded<T: DeserializeOwned>(
+        &self,
+        plain: &[u8],
+        what: impl Fn() -> String,
+    ) -> Result<T, LogFileError> {
+        codec::decode(plain).map_err(|source| LogFileError::Decode {
             path: self.path.clone(),
             what: what(),
             source,
-        })?;
-        codec::decode(&plain).map_err(|source| LogFileError::Decode {
+        })
+    }
+
+    fn unsealed(
+        &self,
+        place: Place,
+        record: &[u8],
+        what: impl Fn() -> String,
+    ) -> Result<Zeroizing<Vec<u8>>, LogFileError> {
+        self.sealer.open(place, record).map_err(|source| LogFileError::Unseal {
             path: self.path.clone(),
             what: what(),
             source,

@@ -9,7 +9,7 @@
 use std::io;
 use std::sync::{Arc, Mutex, RwLock};
 
-use common::limits::{LOG_BATCH_BYTES_MAX, LOG_BATCH_OPERATIONS_MAX};
+use common::limits::{LOG_BATCH_BYTES_MAX, LOG_BATCH_OPERATIONS_MAX, LOG_RESEAL_BYTES_MAX};
 use common::report::Report;
 use openraft::storage::IOFlushed;
 use tokio::sync::{mpsc, oneshot};
@@ -21,11 +21,29 @@ use super::types::{Entry, LogId, TypeConfig, Vote, entry_bytes};
 
 /// Something to make durable, and who wants to know.
 pub enum Operation {
-    Append { entries: Vec<Entry>, done: IOFlushed<TypeConfig> },
-    Vote { vote: Vote, done: Done },
-    TruncateFrom { index: u64, done: Done },
-    PurgeUpTo { log_id: LogId },
-    Close { done: Done },
+    Append {
+        entries: Vec<Entry>,
+        done: IOFlushed<TypeConfig>,
+    },
+    Vote {
+        vote: Vote,
+        done: Done,
+    },
+    TruncateFrom {
+        index: u64,
+        done: Done,
+    },
+    PurgeUpTo {
+        log_id: LogId,
+    },
+    /// Answers where to go on.
+    Reseal {
+        from: u64,
+        done: oneshot::Sender<io::Result<Option<u64>>>,
+    },
+    Close {
+        done: Done,
+    },
 }
 
 pub type Done = oneshot::Sender<io::Result<()>>;
@@ -60,6 +78,9 @@ impl Writer {
                         let _ = done.send(outcome);
                     }
                     Operation::PurgeUpTo { .. } => {}
+                    Operation::Reseal { from, done } => {
+                        let _ = done.send(outcome.and_then(|()| self.reseal(from)));
+                    }
                     Operation::Close { done } => closing.push((done, outcome)),
                 }
             }
@@ -105,7 +126,7 @@ impl Writer {
                     writes.push(Write::PurgeUpTo(*log_id));
                     durable_next = durable_next.max(log_id.index() + 1);
                 }
-                Operation::Close { .. } => {}
+                Operation::Reseal { .. } | Operation::Close { .. } => {}
             }
         }
         let committed = self.committed_to_write(durable_next);
@@ -124,6 +145,15 @@ impl Writer {
         Ok(())
     }
 
+    fn reseal(&self, from: u64) -> io::Result<Option<u64>> {
+        let file = self.file.read().expect("no holder panics");
+        let file = file.as_ref().ok_or_else(closed)?;
+        file.reseal(from, LOG_RESEAL_BYTES_MAX).map_err(|error| {
+            self.failure.set(Report(&error));
+            io::Error::other(Report(&error).to_string())
+        })
+    }
+
     /// The commit mark rides along with other writes and costs no sync of its own. It must never point past
     /// the entries on disk: a restart would look for them.
     fn committed_to_write(&self, durable_next: u64) -> Option<LogId> {
@@ -139,6 +169,7 @@ impl Operation {
             Operation::Vote { .. }
             | Operation::TruncateFrom { .. }
             | Operation::PurgeUpTo { .. }
+            | Operation::Reseal { .. }
             | Operation::Close { .. } => 0,
         }
     }

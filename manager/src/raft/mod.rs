@@ -1,7 +1,8 @@
 //! How managers agree on the state: openraft behind a plain facade.
 //!
 //! - `handle`: start, serve, stop; `propose`: writes and reads; `membership`: who belongs; `status`: what is so.
-//! - `folder`: what lies where, and whose it is; `force`: go on alone after the others are lost.
+//! - `folder`: what lies where, and whose it is; `force`: go on alone after the others are lost; `restore`: begin with
+//!   what a backup holds.
 //! - `log`, `log_writer`, `log_file`: the log; `snapshot`, `snapshot_file`, `compact`: what replaces its start.
 //! - `state_machine`: committed entries become state; `seal`: nothing lies on disk in clear.
 //! - `network`, `serve`, `message`: the way to other managers and back.
@@ -23,6 +24,7 @@ mod membership;
 mod message;
 mod network;
 mod propose;
+mod restore;
 mod seal;
 mod serve;
 mod snapshot;
@@ -37,9 +39,10 @@ mod types;
 pub use compact::SnapshotPolicy;
 pub use folder::{has_state, wipe};
 pub use force::{ForceError, Forced, force_new_cluster};
-pub use handle::{RaftHandle, RaftSettings, RaftStartError};
+pub use handle::{RaftHandle, RaftSettings, RaftStartError, ResealError};
 pub use membership::ChangeError;
 pub use network::Resolve;
-pub use propose::{ProposeError, ReadError};
+pub use propose::{Lead, ProposeError, ReadError};
+pub use restore::{Founder, fresh_raft_id, restore};
 pub use status::{Leadership, MemberStatus, RaftRole, RaftStatus};
 pub use timing::Timing;

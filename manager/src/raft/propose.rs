@@ -7,12 +7,14 @@ use common::limits::{API_REQUEST_TIME_MAX, LEADER_WAIT, PROPOSAL_BYTES_MAX};
 use common::object::Version;
 use common::transport::Peer;
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
+use openraft::errors::{ClientWriteError, Fatal, ForwardToLeader, LinearizableReadError, RaftError};
+use openraft::impls::ProgressResponder;
+use openraft::vote::RaftLeaderId;
 use openraft::{Instant, ReadPolicy};
 
 use super::handle::{RaftHandle, Shared};
 use super::network::peer_of;
-use super::types::{Command, TypeConfig};
+use super::types::{Command, LeadId, TypeConfig};
 use crate::store::{Proposal, Rejection};
 
 /// Why a proposal was not written here.
@@ -43,9 +45,41 @@ pub enum ReadError {
     Stopped(String),
 }
 
+/// One lead of this manager: another one of it, or of somebody else, is not equal to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lead {
+    pub term: u64,
+    pub raft_id: u64,
+}
+
 impl RaftHandle {
+    /// The lead of this manager, when a majority followed it a moment ago and everything that was acknowledged
+    /// before the lead is applied here. It may have ended all the same; a write by `propose_in` tells.
+    pub fn lead(&self) -> Option<Lead> {
+        let shared = &self.shared;
+        let lead = shared.raft.as_leader().ok()?.to_committed_leader_id();
+        let metrics = shared.raft.data_metrics();
+        let metrics = metrics.borrow_watched();
+        // A write into a majority that has just been lost hangs, and then nobody can say whether it took place.
+        let followed = metrics.last_quorum_acked?.elapsed() < shared.timing.heartbeat * 3 / 2;
+        // Its first entry stands behind all that went before.
+        let caught_up = *metrics.last_applied?.committed_leader_id() == lead;
+        (followed && caught_up).then_some(Lead { term: lead.term, raft_id: lead.node_id })
+    }
+
+    /// Whether this is a leader whom a majority followed just now.
+    pub fn has_majority(&self) -> bool {
+        self.shared.has_majority()
+    }
+
     /// Writes a proposal: when this returns, a majority has it on disk and it is applied here.
     pub async fn propose(&self, proposal: &Proposal) -> Result<Version, ProposeError> {
+        self.propose_in(None, proposal).await
+    }
+
+    /// The same, if this lead still stands; else `NotLeader`. A write that comes about shows that until then nobody
+    /// else had led: whatever was acknowledged before it was in the tables here.
+    pub async fn propose_in(&self, lead: Option<Lead>, proposal: &Proposal) -> Result<Version, ProposeError> {
         let shared = &self.shared;
         if shared.failure.get().is_some() {
             return Err(ProposeError::Stopped(shared.stopped()));
@@ -57,7 +91,17 @@ impl RaftHandle {
         }
         let kibibytes = u32::try_from(command.bytes() / 1024 + 1).unwrap_or(u32::MAX);
         let _place = shared.pending.acquire_many(kibibytes).await.expect("never closed");
-        match shared.while_it_makes_sense(shared.raft.client_write(command)).await {
+        let write = async {
+            let Some(Lead { term, raft_id }) = lead else { return shared.raft.client_write(command).await };
+            let (responder, answer) = ProgressResponder::complete_only();
+            shared.raft.write(command).responder(responder).with_leader(LeadId::new(term, raft_id)).await?;
+            match answer.await {
+                Ok(answer) => Ok(answer.map_err(RaftError::APIError)?),
+                // Raft has ended before it could say.
+                Err(_) => Err(RaftError::Fatal(Fatal::Stopped)),
+            }
+        };
+        match shared.while_it_makes_sense(write).await {
             None => Err(ProposeError::Uncertain),
             Some(Ok(written)) => match written.data.0 {
                 Some(outcome) => outcome.map_err(ProposeError::Rejected),
@@ -107,7 +151,6 @@ impl Shared {
         }
     }
 
-    /// Whether this is a leader whom a majority followed just now.
     fn has_majority(&self) -> bool {
         let metrics = self.raft.data_metrics();
         let heard = metrics.borrow_watched().last_quorum_acked;

@@ -4,7 +4,7 @@
 //! it: raft drops the log behind a snapshot as soon as it is told. All calls may block on the disk.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,6 +37,8 @@ pub struct Snapshots {
 pub struct SnapshotFile {
     path: PathBuf,
     file: Arc<File>,
+    /// What opens it, though the keys may change meanwhile.
+    sealer: Arc<Sealer>,
     /// Removes a received file that nobody took over.
     unfinished: Option<Arc<Unfinished>>,
 }
@@ -45,6 +47,8 @@ pub struct SnapshotFile {
 #[derive(Debug)]
 pub struct Unfinished {
     path: PathBuf,
+    /// What it is sealed with.
+    sealer: Arc<Sealer>,
 }
 
 impl Snapshots {
@@ -81,7 +85,8 @@ impl Snapshots {
                 Err(error) => return Err(SnapshotError::io("open", &path)(error)),
             }
         };
-        let snapshot = SnapshotFile { path, file: Arc::new(file), unfinished: None };
+        let sealer = Arc::new(self.sealer.fixed());
+        let snapshot = SnapshotFile { path, file: Arc::new(file), sealer, unfinished: None };
         let meta = self.read(&snapshot)?.meta().clone();
         Ok(Some(Snapshot { meta, snapshot }))
     }
@@ -102,10 +107,9 @@ impl Snapshots {
         writer.finish()?;
         let path = self.name(&unfinished, meta)?;
         let file = File::open(&path).map_err(SnapshotError::io("open", &path))?;
-        Ok(Snapshot {
-            meta: meta.clone(),
-            snapshot: SnapshotFile { path, file: Arc::new(file), unfinished: None },
-        })
+        let sealer = Arc::new(self.sealer.fixed());
+        let snapshot = SnapshotFile { path, file: Arc::new(file), sealer, unfinished: None };
+        Ok(Snapshot { meta: meta.clone(), snapshot })
     }
 
     /// A new file to write a snapshot into. It is nobody's until it is installed.
@@ -117,8 +121,8 @@ impl Snapshots {
             .mode(0o600)
             .open(&path)
             .map_err(SnapshotError::io("create", &path))?;
-        let unfinished = Unfinished { path };
-        let writer = ChunkWriter::new(file, &unfinished.path, self.sealer.clone(), meta)?;
+        let unfinished = Unfinished { path, sealer: Arc::new(self.sealer.fixed()) };
+        let writer = ChunkWriter::new(file, &unfinished.path, unfinished.sealer.clone(), meta)?;
         Ok((unfinished, writer))
     }
 
@@ -126,7 +130,8 @@ impl Snapshots {
     pub fn received(&self, unfinished: Unfinished) -> Result<SnapshotFile, SnapshotError> {
         let path = unfinished.path.clone();
         let file = File::open(&path).map_err(SnapshotError::io("open", &path))?;
-        Ok(SnapshotFile { path, file: Arc::new(file), unfinished: Some(Arc::new(unfinished)) })
+        let sealer = unfinished.sealer.clone();
+        Ok(SnapshotFile { path, file: Arc::new(file), sealer, unfinished: Some(Arc::new(unfinished)) })
     }
 
     /// Reads all of a snapshot, makes it the newest one on disk, and gives the tables it holds.
@@ -153,7 +158,42 @@ impl Snapshots {
 
     /// Opens a snapshot at its start.
     pub fn read(&self, snapshot: &SnapshotFile) -> Result<ChunkReader, SnapshotError> {
-        ChunkReader::new(snapshot.file.clone(), &snapshot.path, self.sealer.clone())
+        ChunkReader::new(snapshot.file.clone(), &snapshot.path, snapshot.sealer.clone())
+    }
+
+    /// Seals all snapshots anew that are not under the present key, each in one step.
+    pub fn reseal(&self) -> Result<(), SnapshotError> {
+        let closed = self.closed.lock().expect("no holder panics");
+        if *closed {
+            return Err(SnapshotError::Closed);
+        }
+        for name in self.finished()? {
+            let path = self.folder.join(name);
+            let file = Arc::new(File::open(&path).map_err(SnapshotError::io("open", &path))?);
+            let sealer = Arc::new(self.sealer.fixed());
+            if !ChunkReader::is_current(file.clone(), &path, &sealer)? {
+                let snapshot = SnapshotFile { path: path.clone(), file, sealer, unfinished: None };
+                self.replace(&self.copy(&snapshot)?, &path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same snapshot in a file of its own, under the present key.
+    fn copy(&self, snapshot: &SnapshotFile) -> Result<Unfinished, SnapshotError> {
+        let mut reader = self.read(snapshot)?;
+        let (unfinished, mut writer) = self.receive(&reader.meta().clone())?;
+        while let Some(chunk) = reader.next_chunk()? {
+            writer.write_all(&chunk).map_err(SnapshotError::io("write", &unfinished.path))?;
+        }
+        writer.finish()?;
+        Ok(unfinished)
+    }
+
+    fn replace(&self, unfinished: &Unfinished, path: &Path) -> Result<(), SnapshotError> {
+        fs::rename(&unfinished.path, path).map_err(SnapshotError::io("name", path))?;
+        sync_dir(&self.folder)
+            .map_err(|error| SnapshotError::io("name", path)(io::Error::other(error.to_string())))
     }
 
     /// Waits for whoever writes, and lets nobody begin.
@@ -165,9 +205,15 @@ impl Snapshots {
     fn name(&self, unfinished: &Unfinished, meta: &SnapshotMeta) -> Result<PathBuf, SnapshotError> {
         let entries = meta.last_log_id.map_or(0, |last| last.index() + 1);
         let path = self.folder.join(format!("{NAME}{entries:020}"));
-        fs::rename(&unfinished.path, &path).map_err(SnapshotError::io("name", &path))?;
-        sync_dir(&self.folder)
-            .map_err(|error| SnapshotError::io("name", &path)(io::Error::other(error.to_string())))?;
+        if unfinished.sealer.version() == self.sealer.version() {
+            self.replace(unfinished, &path)?;
+        } else {
+            // The keys changed while it was written, and the one it is under may be gone before it is read.
+            let file = File::open(&unfinished.path).map_err(SnapshotError::io("open", &unfinished.path))?;
+            let (file, sealer) = (Arc::new(file), unfinished.sealer.clone());
+            let old = SnapshotFile { path: unfinished.path.clone(), file, sealer, unfinished: None };
+            self.replace(&self.copy(&old)?, &path)?;
+        }
         self.prune();
         Ok(path)
     }

@@ -24,6 +24,9 @@ use crate::store::format::FormatError;
 
 const MAGIC: &[u8; 8] = b"SWARMSNP";
 const FORMAT: u8 = 1;
+const HEADER_BYTES: usize = MAGIC.len() + 1 + 16;
+/// The first chunk may be larger than others by no more than a membership needs.
+const CHUNK_BYTES_MAX: usize = 2 * SNAPSHOT_CHUNK_BYTES + OVERHEAD_BYTES;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
@@ -160,7 +163,7 @@ impl ChunkReader {
     /// Reads from the start of `file`, whoever else reads it, and even if it has lost its name.
     pub fn new(file: Arc<File>, path: &Path, sealer: Arc<Sealer>) -> Result<Self, SnapshotError> {
         let mut file = BufReader::new(FromStart { file, position: 0 });
-        let mut header = [0; 25];
+        let mut header = [0; HEADER_BYTES];
         file.read_exact(&mut header).map_err(SnapshotError::io("read", path))?;
         let damaged = |what: String| SnapshotError::Damaged { path: path.to_path_buf(), what };
         if &header[..8] != MAGIC {
@@ -190,6 +193,19 @@ impl ChunkReader {
         &self.meta
     }
 
+    /// Whether a file is sealed under the key that seals now: all of it is, or nothing.
+    pub fn is_current(file: Arc<File>, path: &Path, sealer: &Sealer) -> Result<bool, SnapshotError> {
+        let mut file = FromStart { file, position: HEADER_BYTES as u64 - 16 };
+        let (mut id, mut head) = ([0; 16], [0; 5]);
+        file.read_exact(&mut id).map_err(SnapshotError::io("read", path))?;
+        file.read_exact(&mut head).map_err(SnapshotError::io("read", path))?;
+        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
+        let mut sealed = vec![0; length.min(CHUNK_BYTES_MAX)];
+        file.read_exact(&mut sealed).map_err(SnapshotError::io("read", path))?;
+        let place = Place::SnapshotChunk { snapshot: u128::from_be_bytes(id), number: 0, last: head[0] == 1 };
+        Ok(sealer.is_current(place, &sealed))
+    }
+
     /// The next chunk of the tables' stream; none after the last.
     pub fn next_chunk(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>, SnapshotError> {
         if self.ended {
@@ -198,8 +214,7 @@ impl ChunkReader {
         let mut head = [0; 5];
         self.file.read_exact(&mut head).map_err(SnapshotError::io("read", &self.path))?;
         let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
-        // The first chunk may be larger than others by no more than a membership needs.
-        if length > 2 * SNAPSHOT_CHUNK_BYTES + OVERHEAD_BYTES || head[0] > 1 {
+        if length > CHUNK_BYTES_MAX || head[0] > 1 {
             return Err(SnapshotError::Damaged {
                 path: self.path.clone(),
                 what: format!("chunk {}", self.number),

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use common::limits::PROPOSAL_CHANGES_MAX;
-use common::object::{ObjectKind, Payload, Service, Version};
+use common::object::container::FileReference;
+use common::object::{ObjectKind, Payload, PayloadId, PayloadKind, Service, Version};
 use common::time::Timestamp;
 
 use super::change::{Change, Proposal, Rejection, Write};
@@ -79,6 +80,7 @@ fn apply_all(tables: &mut Tables, version: Version, proposal: &Proposal) -> Resu
                 let (id, before, after) = write_one(&tables.services, write, &mark)?;
                 if let Some(service) = &after {
                     check_name(tables, service)?;
+                    check_references(tables, service, before.as_deref())?;
                 }
                 tables.set_service(id, after.clone());
                 Ok(Changed::Service { before, after })
@@ -90,8 +92,9 @@ fn apply_all(tables: &mut Tables, version: Version, proposal: &Proposal) -> Resu
             }
             Change::Payload(write) => {
                 let (id, before, after) = write_one(&tables.payloads, write, &mark)?;
-                if let Some(payload) = &after {
-                    check_payload(tables, payload)?;
+                match &after {
+                    Some(payload) => check_payload(tables, payload)?,
+                    None => check_unused(tables, id)?,
                 }
                 tables.set_payload(id, after.clone());
                 Ok(Changed::Payload { before, after })
@@ -166,6 +169,43 @@ fn check_payload(tables: &Tables, payload: &Payload) -> Result<(), Rejection> {
             Err(Rejection::NameTaken { kind: ObjectKind::Payload, name: name.clone() })
         }
         _ => Ok(()),
+    }
+}
+
+/// A new spec uses what is there. What was removed after its writer had looked is a conflict: it looks again.
+fn check_references(tables: &Tables, service: &Service, before: Option<&Service>) -> Result<(), Rejection> {
+    if before.is_some_and(|before| before.spec_at(service.current.number).is_some()) {
+        return Ok(());
+    }
+    let gone = |(_, reference): &(PayloadKind, &FileReference)| {
+        let payload = reference.payload().and_then(|id| tables.payloads.get(id));
+        payload.is_none_or(|payload| payload.version(reference.version).is_none())
+    };
+    match service.spec().task.container.references().find(gone) {
+        Some((_, reference)) => Err(Rejection::Conflict {
+            kind: ObjectKind::Payload,
+            id: reference.id.clone(),
+            read_at: tables.version,
+            found: Version::default(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Nobody came to use it after who removes it had looked.
+fn check_unused(tables: &Tables, id: PayloadId) -> Result<(), Rejection> {
+    let uses = |service: &&Arc<Service>| {
+        let mut references = service.spec().task.container.references();
+        !service.removed && references.any(|(_, reference)| reference.payload() == Some(id))
+    };
+    match tables.services.iter().find(uses) {
+        Some(service) => Err(Rejection::Conflict {
+            kind: ObjectKind::Payload,
+            id: id.to_string(),
+            read_at: tables.version,
+            found: service.meta.version,
+        }),
+        None => Ok(()),
     }
 }
 

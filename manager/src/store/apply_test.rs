@@ -3,7 +3,7 @@
 use super::*;
 use common::object::payload::PayloadSpec;
 use common::object::sensitive::SensitiveBytes;
-use common::object::{Availability, Node, NodeId, PayloadId, PayloadKind, Role};
+use common::object::{Availability, Node, NodeId, PayloadId, PayloadKind, Role, ServiceId, ServiceSpec};
 use common::time::Timestamp;
 use proptest::prelude::*;
 
@@ -101,6 +101,45 @@ fn payloads_have_names_of_their_own_by_kind_and_at_least_one_version() {
     assert!(write(6, Write::Create(payload(5, Secret, "key"))).is_ok(), "the name is free again");
     assert_eq!(tables.payload_by_name(Config, "key").unwrap().id, PayloadId(2));
     assert_eq!(tables.payload_by_name(Secret, "key").unwrap().id, PayloadId(5));
+}
+
+#[test]
+fn a_spec_uses_what_is_there_and_what_is_used_stays() {
+    use common::object::container::FileReference;
+    let key = Payload::new(
+        PayloadId(1),
+        PayloadKind::Secret,
+        PayloadSpec { name: "key".into(), ..PayloadSpec::default() },
+        SensitiveBytes::new(b"value".to_vec()),
+        Timestamp(1),
+    );
+    let using = |version| {
+        let mut spec = ServiceSpec { name: "web".into(), ..ServiceSpec::default() };
+        let id = PayloadId(1).to_string();
+        spec.task.container.secrets = vec![FileReference { id, version, ..FileReference::default() }];
+        Service::new(ServiceId(1), spec, Timestamp(1))
+    };
+    let mut tables = Tables::default();
+    let mut write = |id: u64, change| {
+        let proposal = Proposal { id, at: Timestamp(id), changes: vec![change] };
+        apply(&mut tables, Version(id), &proposal).0.map(drop)
+    };
+    let remove = |read_at| Change::Payload(Write::Remove { id: PayloadId(1), read_at: Version(read_at) });
+    let is_conflict = |outcome| matches!(outcome, Err(Rejection::Conflict { kind: ObjectKind::Payload, .. }));
+    assert!(is_conflict(write(1, Change::Service(Write::Create(using(1))))), "there is no such secret");
+    assert_eq!(write(2, Change::Payload(Write::Create(key.clone()))), Ok(()));
+    assert!(is_conflict(write(3, Change::Service(Write::Create(using(2))))), "it has no such version");
+    assert_eq!(write(4, Change::Service(Write::Create(using(1)))), Ok(()));
+    assert!(is_conflict(write(5, remove(2))), "it is used");
+    let mut other = using(1);
+    other.meta.version = Version(4);
+    other.replace_spec(ServiceSpec { name: "web".into(), ..ServiceSpec::default() }.into(), Timestamp(6));
+    assert_eq!(write(6, Change::Service(Write::update(other.clone()))), Ok(()));
+    assert_eq!(write(7, remove(2)), Ok(()));
+    // Who decides may go back to what it has, whatever has become of it: it must not be in its own way for ever.
+    other.meta.version = Version(6);
+    assert!(other.return_to(1, Timestamp(8)));
+    assert_eq!(write(8, Change::Service(Write::update(other))), Ok(()));
 }
 
 fn any_write() -> impl Strategy<Value = Write<Node>> {

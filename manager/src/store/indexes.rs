@@ -13,6 +13,7 @@ pub struct Indexes {
     service_names: OrdMap<Box<str>, ServiceId>,
     slots: OrdSet<(ServiceId, Slot, TaskId)>,
     nodes: OrdSet<(NodeId, TaskId)>,
+    /// Lower-cased as well.
     payload_names: OrdMap<(PayloadKind, Box<str>), PayloadId>,
 }
 
@@ -59,15 +60,15 @@ impl Indexes {
 
     pub(super) fn payload(&mut self, before: Option<&Payload>, after: Option<&Payload>) {
         if let Some(before) = before {
-            self.payload_names.remove(&(before.kind, before.spec.name.as_str().into()));
+            self.payload_names.remove(&(before.kind, key(&before.spec.name)));
         }
         if let Some(after) = after {
-            self.payload_names.insert((after.kind, after.spec.name.as_str().into()), after.id);
+            self.payload_names.insert((after.kind, key(&after.spec.name)), after.id);
         }
     }
 
     pub(super) fn payload_by_name(&self, kind: PayloadKind, name: &str) -> Option<PayloadId> {
-        self.payload_names.get(&(kind, name.into())).copied()
+        self.payload_names.get(&(kind, key(name))).copied()
     }
 
     pub(super) fn service_by_name(&self, name: &str) -> Option<ServiceId> {

@@ -36,7 +36,7 @@ impl Tables {
         self.services.get(self.indexes.service_by_name(name)?)
     }
 
-    /// By its whole name, in the case it was given in.
+    /// By its whole name, in any case.
     pub fn payload_by_name(&self, kind: PayloadKind, name: &str) -> Option<&Arc<Payload>> {
         self.payloads.get(self.indexes.payload_by_name(kind, name)?)
     }

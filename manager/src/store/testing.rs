@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::object::cluster::Authority;
+use common::object::cluster::{AtRest, Authority};
 use common::object::node::{ManagerRecord, NodeStatus};
 use common::object::payload::{PayloadSpec, PayloadVersion};
 use common::object::sensitive::{Sensitive, SensitiveBytes};
@@ -27,8 +27,8 @@ prop_compose! {
         clusters.into_iter().for_each(|cluster| drop(tables.clusters.set(cluster.id, Some(Arc::new(cluster)))));
         nodes.into_iter().for_each(|node| drop(tables.nodes.set(node.id, Some(Arc::new(node)))));
         // As apply keeps it: no two of one kind with one name.
-        for (name, mut payload) in payloads {
-            payload.spec.name = name;
+        for (number, (name, mut payload)) in payloads.into_iter().enumerate() {
+            payload.spec.name = format!("{number}{name}");
             tables.set_payload(payload.id, Some(Arc::new(payload)));
         }
         tables
@@ -56,6 +56,9 @@ prop_compose! {
         denied: BTreeMap<u128, u64>,
         next_raft_id: u64,
         address_pools: Vec<String>,
+        unlock_key: Option<String>,
+        unlock_key_version: u64,
+        data_key_version: u64,
     ) -> Cluster {
         let [key, worker, manager] = secrets;
         Cluster {
@@ -72,6 +75,12 @@ prop_compose! {
             address_pools,
             subnet_size: 24,
             data_path_port: 4789,
+            at_rest: AtRest {
+                unlock_key: unlock_key.map(Sensitive::new),
+                unlock_key_version,
+                data_key_version,
+            },
+            clients: Default::default(),
         }
     }
 }

@@ -163,12 +163,18 @@ async fn swarm_commands() {
     assert_eq!((spec.node_certificate_expiry, spec.task_history_limit), (Duration::from_secs(7200), 3));
     let short = ran(&api, &["swarm", "update", "--cert-expiry", "2m"]).await;
     assert!(!short.ok && short.err.contains("minimum certificate expiry time is: 1h0m0s"), "{}", short.err);
-    let locked = ran(&api, &["swarm", "update", "--autolock"]).await;
+    let refused = ran(&api, &["swarm", "unlock-key", "--rotate"]).await;
+    assert!(!refused.ok && refused.err.contains("autolock is not turned on"), "{}", refused.err);
+    let locked = printed(&api, &["swarm", "update", "--autolock"]).await;
+    let key = printed(&api, &["swarm", "unlock-key", "-q"]).await;
     assert!(
-        !locked.ok && locked.err.contains("locking managers (autolock) is not supported"),
-        "{}",
-        locked.err
+        locked.contains("command and provide the following key:") && locked.contains(key.trim()),
+        "{locked}"
     );
+    let rotated = printed(&api, &["swarm", "unlock-key", "--rotate"]).await;
+    assert!(rotated.starts_with("Successfully rotated manager unlock key."), "{rotated}");
+    assert!(rotated.contains("SWMKEY-1-") && !rotated.contains(key.trim()), "{rotated}");
+    assert_eq!(printed(&api, &["swarm", "update", "--autolock=false"]).await, "Swarm updated.\n");
     assert!(printed(&api, &["swarm", "ca"]).await.starts_with("-----BEGIN CERTIFICATE-----"));
 
     let refused = ran(&api, &["swarm", "leave"]).await;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use common::engine_api::system::{GossipMember, RaftStatus};
+use common::identity::UnlockKey;
 use common::object::cluster::Authority;
 use common::object::node::{EngineDescription, ManagerRecord, NodeStatus, Platform, Resources, TlsInfo};
 use common::object::sensitive::Sensitive;
@@ -18,13 +19,17 @@ use common::wire::logs::LogRequest;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hyper::StatusCode;
+use manager::api::error::WRONG_UNLOCK_KEY;
 use manager::api::{
-    ApiError, Control, ControlError, Fault, Host, HostStatus, Init, Join, LocalState, LogsError,
+    ApiError, Control, ControlError, Fault, Host, HostStatus, Init, Join, LocalState, LogsError, Restore,
 };
+use manager::raft::Lead;
 use manager::store::{Change, Proposal, Rejection, Store, Tables, Write};
 use tokio::sync::{Notify, mpsc};
 
 pub const NOW: Timestamp = Timestamp(1_795_161_600_000_000_000);
+/// What a locked fake opens with.
+pub const UNLOCK_KEY: &str = "SWMKEY-1-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 const ROOT: &str = include_str!("root.pem");
 
 pub struct FakeCluster {
@@ -34,6 +39,8 @@ pub struct FakeCluster {
     pub dead: Mutex<BTreeSet<NodeId>>,
     /// Writes to let somebody else win before one succeeds.
     pub conflicts: AtomicU64,
+    /// What this manager has, which leads no more and does not know it.
+    pub outdated: Mutex<Option<Tables>>,
     tokens: AtomicU64,
     log_calls: mpsc::UnboundedSender<LogCall>,
     /// What nodes were asked for; a node in `dead` is not reached.
@@ -57,6 +64,7 @@ impl FakeCluster {
             leader: Mutex::new(Some(NodeId(id_of(1)))),
             dead: Mutex::default(),
             conflicts: AtomicU64::new(0),
+            outdated: Mutex::default(),
             tokens: AtomicU64::new(0),
             log_calls,
             log_asked: tokio::sync::Mutex::new(log_asked),
@@ -108,6 +116,26 @@ impl Control for FakeCluster {
 
     fn read(&self) -> BoxFuture<'_, Result<Tables, ControlError>> {
         async { self.led().map(|()| self.store.snapshot()) }.boxed()
+    }
+
+    fn leading(&self) -> Option<(Tables, Lead)> {
+        let outdated = self.outdated.lock().unwrap().clone();
+        let lead = Lead { term: 3, raft_id: 1 };
+        self.led().is_ok().then(|| (outdated.unwrap_or_else(|| self.store.snapshot()), lead))
+    }
+
+    fn propose_in(
+        &self,
+        _: Lead,
+        changes: Vec<Change>,
+    ) -> BoxFuture<'_, Result<Option<Version>, ControlError>> {
+        async {
+            match self.outdated.lock().unwrap().is_some() {
+                true => Ok(None),
+                false => self.propose(changes).now_or_never().expect("it never waits").map(Some),
+            }
+        }
+        .boxed()
     }
 
     fn propose(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Version, ControlError>> {
@@ -258,11 +286,34 @@ impl Host for FakeHost {
         .boxed()
     }
 
+    fn restore(&self, restore: Restore) -> BoxFuture<'_, Result<NodeId, ApiError>> {
+        async move {
+            let cluster = FakeCluster::new();
+            cluster.store.restore(restore.tables);
+            *self.cluster.lock().unwrap() = Some(cluster);
+            self.enter(Role::Manager);
+            Ok(NodeId(id_of(1)))
+        }
+        .boxed()
+    }
+
     fn leave(&self, force: bool) -> BoxFuture<'_, Result<(), ApiError>> {
         async move {
             self.left.lock().unwrap().push(force);
             *self.cluster.lock().unwrap() = None;
             *self.status.lock().unwrap() = HostStatus::default();
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn unlock(&self, key: UnlockKey) -> BoxFuture<'_, Result<(), ApiError>> {
+        async move {
+            if key.to_text().reveal() != UNLOCK_KEY {
+                return Err(ApiError::unauthorized(WRONG_UNLOCK_KEY));
+            }
+            self.enter(Role::Manager);
+            *self.cluster.lock().unwrap() = Some(FakeCluster::new());
             Ok(())
         }
         .boxed()
@@ -304,6 +355,8 @@ fn settings() -> Cluster {
         address_pools: vec!["10.0.0.0/8".into()],
         subnet_size: 24,
         data_path_port: 4789,
+        at_rest: Default::default(),
+        clients: Default::default(),
     }
 }
 

@@ -3,12 +3,14 @@
 mod bounds;
 mod client;
 mod docker;
+mod docker_payloads;
 mod docker_services;
 mod engine;
 mod events;
 mod fake;
 mod logs;
 mod nodes;
+mod payloads;
 mod sdk;
 mod services;
 mod swarm;

@@ -139,6 +139,34 @@ async fn an_update_replaces_the_spec_at_the_version_that_was_read() {
 }
 
 #[tokio::test]
+async fn a_manager_that_is_behind_and_does_not_know_it_answers_by_what_is_so() {
+    let (api, cluster) = served();
+    let nothing = cluster.store.snapshot();
+    created(&api, &spec("web", "nginx")).await;
+    let first = cluster.store.snapshot();
+    update(&api, "web", "", |spec| spec["Labels"] = json!({"a": "b"})).await;
+
+    *cluster.outdated.lock().unwrap() = Some(nothing.clone());
+    let status = update(&api, "web", "", |spec| spec["Labels"] = json!({"a": "c"})).await.status;
+    assert_eq!((status, cluster.service("web").current.number), (200, 3), "it is there");
+    let again = api.post("/services/create", &spec("web", "nginx").to_string()).await.error();
+    assert_eq!(again.0, 409, "{}", again.1);
+    assert_eq!(api.post("/services/create", &spec("db", "redis").to_string()).await.status, 201);
+
+    // The version that it holds is not the newest.
+    let version = first.version.0;
+    *cluster.outdated.lock().unwrap() = Some(first);
+    let stale = {
+        let target = format!("/services/web/update?version={version}");
+        api.post(&target, &spec("web", "nginx").to_string()).await
+    };
+    assert_eq!(stale.error(), (500, "update out of sequence".into()));
+    assert_eq!(api.send("DELETE", "/services/db", "").await.status, 200);
+    *cluster.outdated.lock().unwrap() = None;
+    assert_eq!(api.get("/services/db").await.status, 404);
+}
+
+#[tokio::test]
 async fn what_managers_write_meanwhile_is_in_nobody_s_way() {
     let (api, cluster) = served();
     created(&api, &spec("web", "nginx")).await;
@@ -325,6 +353,7 @@ async fn an_update_clears_what_is_said_of_the_one_before() {
             slots: 1,
             failed: 1,
             progress_at: NOW,
+            rotation: false,
         });
     });
     assert_eq!(api.get("/services/web").await.json()["UpdateStatus"]["State"], "paused");

@@ -8,7 +8,7 @@ use manager::api::{Fault, LocalState};
 use serde_json::json;
 
 use crate::client::Api;
-use crate::fake::{FakeCluster, FakeHost};
+use crate::fake::{FakeCluster, FakeHost, UNLOCK_KEY};
 
 const NO_LEADER: &str = "The swarm does not have a leader. It's possible that too few managers are online. Make sure more than half of the managers are online.";
 const NOT_IN_A_SWARM: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
@@ -47,18 +47,6 @@ async fn init_makes_a_cluster_once() {
     assert_eq!(api.post("/swarm/init", r#"{"ForceNewCluster":true}"#).await.status, 200);
     let join = api.post("/swarm/join", r#"{"RemoteAddrs":["a:1"],"JoinToken":"t"}"#).await;
     assert_eq!(join.error(), (503, ALREADY_MEMBER.into()));
-}
-
-#[tokio::test]
-async fn what_is_not_supported_is_refused_not_ignored() {
-    let host = FakeHost::outside();
-    let api = Api::new(host.clone());
-    let locked = api.post("/swarm/init", r#"{"AutoLockManagers":true}"#).await;
-    assert_eq!(
-        locked.error(),
-        (501, "locking managers (autolock) is not supported in this version yet".into())
-    );
-    assert!(host.inits.lock().unwrap().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -157,12 +145,65 @@ async fn an_update_replaces_settings_and_rotates_the_tokens_asked_for() {
         ("version=1&rotateManagerUnlockKey=1",  "{}", 400, "cannot rotate because autolock is not turned on"),
         ("version=1", r#"{"Name":"x"}"#,              400, r#"swarm spec must be named "default""#),
         ("version=1", r#"{"CAConfig":{"NodeCertExpiry":1}}"#, 400, "minimum certificate expiry time is: 1h0m0s"),
-        ("version=1", r#"{"EncryptionConfig":{"AutoLockManagers":true}}"#, 501, "locking managers (autolock) is not supported"),
     ];
     for (query, body, status, start) in refusals {
         let (found, sentence) = api.post(&format!("/swarm/update?{query}"), body).await.error();
         assert!(found == status && sentence.starts_with(start), "{query} {body}: {found} {sentence}");
     }
+}
+
+#[tokio::test]
+async fn managers_lock_with_a_key_that_changes_on_demand() {
+    let cluster = FakeCluster::new();
+    let api = Api::new(FakeHost::manager(&cluster));
+    let key = async || api.get("/swarm/unlockkey").await.json()["UnlockKey"].as_str().unwrap().to_owned();
+    let update = async |query: &str, locks: bool| {
+        let target = format!("/swarm/update?version={}{query}", cluster.settings().meta.version);
+        let body = json!({"EncryptionConfig": {"AutoLockManagers": locks}});
+        assert_eq!(api.post(&target, &body.to_string()).await.status, 200, "{query} {locks}");
+        key().await
+    };
+    let first = update("", true).await;
+    assert!(first.starts_with("SWMKEY-1-") && first.len() == 52, "{first}");
+    assert_eq!(update("", true).await, first, "only a rotation changes it");
+    let second = update("&rotateManagerUnlockKey=true", true).await;
+    assert_ne!(second, first);
+    assert_eq!(api.get("/swarm").await.json()["Spec"]["EncryptionConfig"]["AutoLockManagers"], true);
+    assert!(!api.get("/swarm").await.text.contains("SWMKEY"), "it is shown where it is asked for alone");
+    assert_eq!(update("", false).await, "");
+    let before = cluster.settings().at_rest.data_key_version;
+    assert_eq!(api.post("/swarm/x/rotate-data-keys", "").await.status, 200);
+    assert_eq!(cluster.settings().at_rest.data_key_version, before + 1);
+}
+
+#[tokio::test]
+async fn a_locked_manager_is_opened_by_its_key_alone() {
+    let host = FakeHost::outside();
+    host.set_state(LocalState::Locked);
+    let api = Api::new(host.clone());
+    let unlock = async |key: &str| {
+        let body = json!({"UnlockKey": key}).to_string();
+        api.post("/swarm/unlock", &body).await
+    };
+    assert_eq!(unlock("x").await.error(), (400, "invalid key string".into()));
+    let wrong = UNLOCK_KEY.replace("AAAA", "AAAB");
+    assert_eq!(
+        unlock(&wrong).await.error(),
+        (401, "swarm could not be unlocked: invalid key provided".into())
+    );
+    let leave = api.post("/swarm/leave", "").await;
+    assert_eq!(
+        leave.error(),
+        (
+            503,
+            "Swarm is encrypted and locked. Please unlock it first or use `--force` to ignore this message."
+                .into()
+        )
+    );
+    assert_eq!(api.get("/info").await.json()["Swarm"]["LocalNodeState"], "locked");
+    assert_eq!(unlock(UNLOCK_KEY).await.status, 200);
+    assert_eq!(api.get("/nodes").await.status, 200);
+    assert_eq!(unlock(UNLOCK_KEY).await.error(), (409, "swarm is not locked".into()));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use common::object::task::ContainerStatus;
-use common::object::{NodeId, Service, ServiceId, Slot, Task, TaskId, TaskState};
+use common::object::{NodeId, Payload, PayloadKind, Service, ServiceId, Slot, Task, TaskId, TaskState};
 use manager::store::{Change, Write};
 use serde_json::{Value, json};
 
@@ -38,6 +38,15 @@ pub fn encoded(text: &str) -> String {
 impl FakeCluster {
     pub fn service(&self, name: &str) -> Arc<Service> {
         self.store.snapshot().service_by_name(name).expect("a service of that name").clone()
+    }
+
+    /// The secret of that name, else the config.
+    pub fn payload(&self, name: &str) -> Arc<Payload> {
+        let tables = self.store.snapshot();
+        let found = [PayloadKind::Secret, PayloadKind::Config]
+            .into_iter()
+            .find_map(|kind| tables.payload_by_name(kind, name));
+        found.expect("a secret or config of that name").clone()
     }
 
     pub fn service_by_id(&self, id: &str) -> Option<Arc<Service>> {

@@ -134,7 +134,7 @@ async fn lead(forward: Forward, sessions: Sessions, mut events: mpsc::Receiver<S
         SessionEvent::Opened(_)
         | SessionEvent::Closed(_)
         | SessionEvent::Described { .. }
-        | SessionEvent::Goodbye(_) => {}
+        | SessionEvent::Goodbye(..) => {}
     };
     loop {
         let tables: Tables = loop {
@@ -155,8 +155,9 @@ async fn lead(forward: Forward, sessions: Sessions, mut events: mpsc::Receiver<S
             }
         };
         services.pass(&tables).await;
+        let newest = tables.newest;
         drop(tables);
-        if services.next_in().is_none_or(|wait| !wait.is_zero()) {
+        if services.next_in(newest).is_none_or(|wait| !wait.is_zero()) {
             match events.recv().await {
                 Some(event) => heard(&mut services, event),
                 None => return,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use common::object::Node;
 use common::random::Random;
+use common::wire::session::Parting;
 use manager::store::{Change, Write};
 
 use super::{Cluster, What};
@@ -23,24 +24,27 @@ impl Cluster {
 
     pub fn restart(&mut self, index: usize) {
         self.world.restart(index);
+        self.parted[index] = None;
         self.sessions[index].reset(Line::Waiting);
         self.look_whether_well(index);
         self.wait(index);
     }
 
     /// The node says goodbye and is gone a moment later.
-    pub fn stop(&mut self, index: usize) {
+    pub fn stop(&mut self, index: usize, parting: Parting) {
         if std::mem::replace(&mut self.stopping[index], true) {
             return;
         }
+        self.parted[index] = Some(parting);
         if self.raft.leader == Some(index) {
             self.hand_over();
         }
         self.world.tell(index, |membership, now| membership.leave(now));
         let Session { line, number, .. } = self.sessions[index];
         if let Line::Open(to) = line {
-            self.send(index, to, What::Ended { node: index, to, number, goodbye: true });
+            self.send(index, to, What::Ended { node: index, to, number, goodbye: Some(parting) });
         }
+        self.sessions[index].reset(Line::Off);
         self.well_since[index] = None;
         self.schedule.at(self.world.now.plus(ms(300)), What::Exit(index));
     }
@@ -94,7 +98,7 @@ impl Cluster {
         let Session { line, number, .. } = self.sessions[index];
         if let Line::Open(to) = line {
             self.schedule.at(self.world.now, What::Lost { node: index, number });
-            self.schedule.at(self.world.now, What::Ended { node: index, to, number, goodbye: false });
+            self.schedule.at(self.world.now, What::Ended { node: index, to, number, goodbye: None });
         }
     }
 

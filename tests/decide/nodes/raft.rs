@@ -1,6 +1,10 @@
 //! Raft, as far as the decisions feel it: who leads in which term, and whether a majority takes a write.
 
+use std::time::Duration;
+
+use common::limits::STOPPED_NODE_WAIT;
 use common::random::Random;
+use common::wire::session::Parting;
 
 use super::{Cluster, RAFT_LOOKS, What};
 use crate::invariants::silent_is_down_soon;
@@ -23,6 +27,7 @@ impl Cluster {
         self.raft.term += 1;
         self.raft.leader = Some(manager);
         self.raft.followed_at = self.world.now;
+        self.raft.followed_since = self.world.now;
         let fraction = self.random.fraction();
         self.raft.patience = ms(250) + ms(650).mul_f64(fraction);
         let begins = self.world.now.plus(ms(5) + ms(25).mul_f64(fraction));
@@ -43,6 +48,9 @@ impl Cluster {
         let now = self.world.now;
         self.schedule.at(now.plus(RAFT_LOOKS), What::Raft);
         if self.raft.leader.is_some_and(|leader| self.has_quorum(leader)) {
+            if now.since(self.raft.followed_at) > RAFT_LOOKS {
+                self.raft.followed_since = now;
+            }
             self.raft.followed_at = now;
         } else if now.since(self.raft.followed_at) >= self.raft.patience {
             let able: Vec<usize> = (0..MANAGERS).filter(|manager| self.has_quorum(*manager)).collect();
@@ -66,15 +74,21 @@ impl Cluster {
         let Some(leader) = self.leader().filter(|leader| self.has_quorum(*leader)) else { return };
         let Some(well_since) = self.well_since[leader] else { return };
         let led_since = self.leads[leader].as_ref().expect("it leads").since.max(well_since);
+        // Whatever falls due while nothing can be written is written afterwards.
+        let led_since = led_since.max(self.raft.followed_since);
         let tables = self.store.snapshot();
         for (index, node) in self.world.nodes.iter().enumerate().filter(|(index, _)| !self.runs(*index)) {
             let object = tables.nodes.get(node.id).expect("nobody removes nodes");
+            let grace = match self.parted[index] {
+                Some(Parting::Stops) => STOPPED_NODE_WAIT,
+                Some(Parting::Leaves) | None => Duration::ZERO,
+            };
             silent_is_down_soon::check(
                 object,
                 self.world.nodes[index].ended_at,
                 led_since,
                 self.world.now,
-                self.silence_bound,
+                self.silence_bound + grace,
             );
         }
     }

@@ -25,7 +25,9 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::Notify;
 
 use self::logs::LogReader;
-use super::{CommandResult, Exit, Health, LogOptions, Progress, RunError, Runtime, Seen, TaskSetup};
+use super::{
+    CommandResult, Exit, Health, LogOptions, Progress, RunError, Runtime, Seen, TaskFile, TaskSetup,
+};
 
 /// First port given to a task that asks for any.
 const PORT_FIRST: u16 = 30_000;
@@ -68,6 +70,10 @@ struct FakeTask {
     phase: Phase,
     container: ContainerStatus,
     ports: Vec<Port>,
+    /// The secrets and configs it has now.
+    files: Vec<TaskFile>,
+    /// Sent to it by refreshes.
+    signals: Vec<String>,
     /// Told at every change that time alone does not bring.
     changed: Arc<Notify>,
 }
@@ -231,6 +237,12 @@ impl FakeRuntime {
         self.state().counts
     }
 
+    /// The secrets and configs that a task has, and the signals that told it of new ones.
+    pub fn files(&self, task: TaskId) -> (Vec<TaskFile>, Vec<String>) {
+        let state = self.state();
+        state.tasks.get(&task).map(|task| (task.files.clone(), task.signals.clone())).unwrap_or_default()
+    }
+
     /// Tasks that run now.
     pub fn running(&self) -> usize {
         let now = self.now();
@@ -333,6 +345,8 @@ impl Runtime for FakeRuntime {
                         exit_code: None,
                     },
                     ports: Vec::new(),
+                    files: setup.files.clone(),
+                    signals: Vec::new(),
                     changed: Arc::default(),
                 });
                 match task.phase {
@@ -418,6 +432,29 @@ impl Runtime for FakeRuntime {
             if let Some(task) = state.tasks.remove(&task) {
                 task.changed.notify_waiters();
                 state.counts.removed += 1;
+            }
+            Ok(())
+        })
+    }
+
+    fn refresh<'a>(&'a self, setup: &'a TaskSetup) -> BoxFuture<'a, Result<(), RunError>> {
+        Box::pin(async move {
+            let mut state = self.ask()?;
+            let Some(task) = state.tasks.get_mut(&setup.task) else { return Ok(()) };
+            for (old, new) in task.files.iter_mut().zip(&setup.files) {
+                if let Some(signal) = new.refresh.as_ref().filter(|_| old.data != new.data) {
+                    task.signals.push(signal.clone());
+                    *old = new.clone();
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn release(&self, task: TaskId) -> BoxFuture<'_, Result<(), RunError>> {
+        Box::pin(async move {
+            if let Some(task) = self.ask()?.tasks.get_mut(&task) {
+                task.files.clear();
             }
             Ok(())
         })

@@ -2,11 +2,14 @@
 //!
 //! - `docker`: containers of the node's Docker Engine. `process`: processes of this node. `fake`: nothing at all.
 //!
+//! - `files`: secrets and configs as files in memory, for those that give tasks real ones.
+//!
 //! A runtime does single steps and remembers nothing that it could not find again: after a restart of the daemon
 //! `look` and `present` say what is there. When to do which step is `task::next_step`'s.
 
 pub mod docker;
 pub mod fake;
+pub mod files;
 pub mod process;
 
 use std::collections::BTreeMap;
@@ -16,9 +19,10 @@ use std::time::Duration;
 
 use common::object::ports::Port;
 use common::object::resources::GenericGrant;
+use common::object::sensitive::SensitiveBytes;
 use common::object::service::RuntimeKind;
 use common::object::task::ContainerStatus;
-use common::object::{NodeId, ServiceId, Slot, TaskId, TaskSpec};
+use common::object::{NodeId, PayloadKind, ServiceId, Slot, TaskId, TaskSpec};
 use common::wire::logs::LogLine;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -39,6 +43,24 @@ pub struct TaskSetup {
     /// Ports published in host mode; the others are the mesh's.
     pub ports: Vec<Port>,
     pub granted: Vec<GenericGrant>,
+    /// Its secrets and configs. Empty once it has ended.
+    pub files: Vec<TaskFile>,
+}
+
+/// A secret or config as a file of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskFile {
+    pub kind: PayloadKind,
+    /// Of the secret or config, for people.
+    pub name: String,
+    /// Where the task finds it, as its spec says.
+    pub target: String,
+    pub uid: u32,
+    pub gid: u32,
+    pub mode: u32,
+    /// It may get newer content while the task runs, and then this signal; empty: none.
+    pub refresh: Option<String>,
+    pub data: SensitiveBytes,
 }
 
 /// What is there of a task.
@@ -135,6 +157,13 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Removes all traces, running or not.
     fn remove(&self, task: TaskId) -> BoxFuture<'_, Result<(), RunError>>;
+
+    /// Puts newer content in place of a running task's files that may change, whole or not at all, and sends it the
+    /// signals they name. Nothing happens where all is as it should be.
+    fn refresh<'a>(&'a self, setup: &'a TaskSetup) -> BoxFuture<'a, Result<(), RunError>>;
+
+    /// The task has ended, or will not start: its secrets and configs go.
+    fn release(&self, task: TaskId) -> BoxFuture<'_, Result<(), RunError>>;
 
     /// The tasks of this node that have traces here.
     fn present(&self) -> BoxFuture<'_, Result<Vec<TaskId>, RunError>>;

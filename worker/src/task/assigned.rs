@@ -6,9 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use common::limits::ASSIGNED_TASKS_MAX;
-use common::object::{ServiceId, TaskId};
-use common::wire::assignment::{AssignedSpec, AssignedTask, AssignmentUpdate, digest, task_digest};
+use common::limits::{ASSIGNED_PAYLOAD_BYTES_MAX, ASSIGNED_TASKS_MAX};
+use common::object::{PayloadId, ServiceId, TaskId};
+use common::wire::assignment::{
+    AssignedPayload, AssignedSpec, AssignedTask, AssignmentUpdate, PayloadKey, digest, payload_digest,
+    task_digest,
+};
+
+use crate::payloads::{Given, Payloads, uses_any};
 
 /// A version of a service's spec.
 pub type SpecKey = (ServiceId, u64);
@@ -18,6 +23,7 @@ pub struct Assigned {
     position: Position,
     tasks: BTreeMap<TaskId, AssignedTask>,
     specs: BTreeMap<SpecKey, Arc<AssignedSpec>>,
+    payloads: Payloads,
     digest: u64,
     /// Parts of an update whose last part has not come.
     staged: Option<Staged>,
@@ -41,6 +47,8 @@ struct Staged {
     specs: BTreeMap<SpecKey, Arc<AssignedSpec>>,
     tasks: BTreeMap<TaskId, AssignedTask>,
     removed: BTreeSet<TaskId>,
+    payloads: BTreeMap<PayloadKey, Arc<AssignedPayload>>,
+    payloads_removed: BTreeSet<PayloadKey>,
 }
 
 /// What an update changed.
@@ -48,7 +56,7 @@ struct Staged {
 pub struct Delta {
     /// It was a whole set: what is not in it is not this node's.
     pub is_whole: bool,
-    /// New, or with something else wanted, or with its spec sent anew.
+    /// New, or with something else wanted, or with its spec sent anew, or with another version of a payload.
     pub changed: Vec<TaskId>,
     pub removed: Vec<TaskId>,
 }
@@ -64,10 +72,12 @@ pub enum Gap {
     Number,
     #[error("task {0} has a spec that was not sent")]
     Spec(TaskId),
-    #[error("the tasks do not come to the managers' digest")]
+    #[error("the tasks and payloads do not come to the managers' digest")]
     Digest,
     #[error("more than {ASSIGNED_TASKS_MAX} tasks")]
     TooMany,
+    #[error("secrets and configs of more than {ASSIGNED_PAYLOAD_BYTES_MAX} bytes")]
+    TooLarge,
 }
 
 impl Assigned {
@@ -92,6 +102,16 @@ impl Assigned {
         Some((task, self.specs.get(&(task.service, task.spec))?))
     }
 
+    /// What a task of that spec has of secrets and configs.
+    pub fn given(&self, spec: &AssignedSpec) -> Given {
+        self.payloads.given(&spec.task)
+    }
+
+    /// The secrets and configs this node has.
+    pub fn payloads(&self) -> impl Iterator<Item = PayloadKey> {
+        self.payloads.0.keys().copied()
+    }
+
     pub fn contains(&self, task: TaskId) -> bool {
         self.tasks.contains_key(&task)
     }
@@ -109,20 +129,25 @@ impl Assigned {
             (found, None, Position::At(number)) if found == number => Staged::default(),
             (found, None, Position::At(expected)) => return Err(Gap::Order { expected, found }),
         };
-        staged.add(update.results_in, update.specs, update.tasks, update.removed);
+        let (more, digest) = (update.more, update.digest);
+        staged.add(update);
         if staged.tasks.len() > ASSIGNED_TASKS_MAX {
             return Err(Gap::TooMany);
         }
-        if update.more {
+        let bytes: usize = staged.payloads.values().map(|payload| payload.data.length()).sum();
+        if bytes > ASSIGNED_PAYLOAD_BYTES_MAX {
+            return Err(Gap::TooLarge);
+        }
+        if more {
             // A whole set that has begun is what the next part follows, whatever was before.
             self.position = if staged.is_whole { Position::Before } else { self.position };
             self.staged = Some(staged);
             return Ok(None);
         }
-        self.finish(staged, update.digest).map(Some)
+        self.finish(staged, digest).map(Some)
     }
 
-    fn finish(&mut self, staged: Staged, expected: u64) -> Result<Delta, Gap> {
+    fn finish(&mut self, mut staged: Staged, expected: u64) -> Result<Delta, Gap> {
         let known = |task: &AssignedTask| {
             let key = (task.service, task.spec);
             staged.specs.contains_key(&key) || self.specs.contains_key(&key)
@@ -134,9 +159,18 @@ impl Assigned {
         if !staged.is_whole && self.tasks.len() + added > ASSIGNED_TASKS_MAX {
             return Err(Gap::TooMany);
         }
-        let digest = if staged.is_whole { digest(staged.tasks.values()) } else { self.digest_with(&staged) };
+        let payloads = std::mem::take(&mut staged.payloads);
+        let digest = if staged.is_whole {
+            digest(staged.tasks.values(), payloads.keys().copied())
+        } else {
+            self.digest_with(&staged, payloads.keys().copied())
+        };
         if digest != expected {
             return Err(Gap::Digest);
+        }
+        let came: usize = payloads.values().map(|payload| payload.data.length()).sum();
+        if !staged.is_whole && self.payloads.bytes() + came > ASSIGNED_PAYLOAD_BYTES_MAX {
+            return Err(Gap::TooLarge);
         }
         let mut delta = Delta { is_whole: staged.is_whole, ..Delta::default() };
         let renewed: BTreeSet<SpecKey> = staged
@@ -152,8 +186,14 @@ impl Assigned {
         };
         delta.removed = gone.into_iter().filter(|task| self.tasks.remove(task).is_some()).collect();
         delta.changed.extend(staged.tasks.keys());
-        if !renewed.is_empty() {
-            let users = self.tasks.values().filter(|task| renewed.contains(&(task.service, task.spec)));
+        let given_anew = self.take_payloads(&staged, payloads);
+        if !renewed.is_empty() || !given_anew.is_empty() {
+            let is_user = |task: &&AssignedTask| {
+                let key = (task.service, task.spec);
+                let spec = self.specs.get(&key);
+                renewed.contains(&key) || spec.is_some_and(|spec| uses_any(&spec.task, &given_anew))
+            };
+            let users = self.tasks.values().filter(is_user);
             delta.changed.extend(users.map(|task| task.id).filter(|task| !staged.tasks.contains_key(task)));
         }
         self.tasks.extend(staged.tasks);
@@ -165,19 +205,57 @@ impl Assigned {
         Ok(delta)
     }
 
-    /// The digest as it will be: one term less and one more for each task that changes.
-    fn digest_with(&self, staged: &Staged) -> u64 {
+    /// Takes what came, and lets go of what is not used any more. Gives the payloads of which other versions are here
+    /// than before.
+    fn take_payloads(
+        &mut self,
+        staged: &Staged,
+        came: BTreeMap<PayloadKey, Arc<AssignedPayload>>,
+    ) -> BTreeSet<PayloadId> {
+        let mut changed = BTreeSet::new();
+        self.payloads.0.retain(|key, _| {
+            let goes = staged.payloads_removed.contains(key) || (staged.is_whole && !came.contains_key(key));
+            if goes {
+                changed.insert(key.0);
+            }
+            !goes
+        });
+        for (key, payload) in came {
+            // What is here already stays where it is in memory.
+            self.payloads.0.entry(key).or_insert_with(|| {
+                changed.insert(key.0);
+                payload
+            });
+        }
+        changed
+    }
+
+    /// The digest as it will be: one term less and one more for each task and payload that changes.
+    fn digest_with(&self, staged: &Staged, came: impl Iterator<Item = PayloadKey>) -> u64 {
+        let is_here = |key: &PayloadKey| self.payloads.0.contains_key(key);
+        let goes = staged.payloads_removed.iter().filter(|key| is_here(key));
+        let here = goes.fold(self.digest, |sum, key| sum.wrapping_sub(payload_digest(*key)));
+        let is_new = |key: &PayloadKey| !is_here(key) || staged.payloads_removed.contains(key);
+        let here = came.filter(is_new).fold(here, |sum, key| sum.wrapping_add(payload_digest(key)));
         let old = |task: &TaskId| self.tasks.get(task).map(task_digest).unwrap_or_default();
         let without = staged.removed.iter().chain(staged.tasks.keys()).map(old);
         let with = staged.tasks.values().map(task_digest);
-        let less = without.fold(self.digest, u64::wrapping_sub);
+        let less = without.fold(here, u64::wrapping_sub);
         with.fold(less, u64::wrapping_add)
     }
 }
 
 impl Staged {
-    fn add(&mut self, number: u64, specs: Vec<AssignedSpec>, tasks: Vec<AssignedTask>, removed: Vec<TaskId>) {
-        self.number = number;
+    fn add(&mut self, update: AssignmentUpdate) {
+        let AssignmentUpdate { results_in, specs, tasks, removed, payloads, payloads_removed, .. } = update;
+        self.number = results_in;
+        for key in payloads_removed {
+            self.payloads.remove(&key);
+            self.payloads_removed.insert(key);
+        }
+        for payload in payloads {
+            self.payloads.insert((payload.id, payload.version), Arc::new(payload));
+        }
         self.specs.extend(specs.into_iter().map(|spec| ((spec.service, spec.number), Arc::new(spec))));
         for task in removed {
             self.tasks.remove(&task);
@@ -193,6 +271,7 @@ impl Staged {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payloads::tests::{payload, reference};
     use common::object::{Slot, TaskSpec, TaskState};
     use proptest::prelude::*;
 
@@ -237,7 +316,7 @@ mod tests {
             specs: if applies_to == 0 { vec![spec(1)] } else { Vec::new() },
             tasks: tasks.to_vec(),
             removed: removed.iter().map(|id| TaskId(*id)).collect(),
-            digest: digest(all.iter()),
+            digest: digest(all.iter(), std::iter::empty()),
             ..AssignmentUpdate::default()
         }
     }
@@ -314,29 +393,61 @@ mod tests {
         assert_eq!(assigned.apply(update(3, &one, &[], &one)), Err(Gap::Spec(TaskId(1))));
     }
 
+    #[test]
+    fn payloads_come_and_go_and_their_users_hear_of_it() {
+        let mut assigned = Assigned::default();
+        let one = [running(1)];
+        let mut user = spec(1);
+        Arc::make_mut(&mut user.task).container.secrets = vec![reference(1, 1, Some(""))];
+        let key = |version| (PayloadId(1), version);
+        let told = |applies_to, came: &[u64], gone: &[u64], all: &[u64]| AssignmentUpdate {
+            payloads: came.iter().map(|version| payload(1, *version, "value")).collect(),
+            payloads_removed: gone.iter().map(|version| key(*version)).collect(),
+            digest: digest(one.iter(), all.iter().map(|version| key(*version))),
+            ..update(applies_to, &[], &[], &[])
+        };
+        let first =
+            AssignmentUpdate { specs: vec![user.clone()], tasks: one.to_vec(), ..told(0, &[1], &[], &[1]) };
+        assigned.apply(first).unwrap();
+        assert_eq!(assigned.payloads().collect::<Vec<_>>(), [key(1)]);
+        let delta = assigned.apply(told(1, &[2], &[1], &[2])).unwrap().unwrap();
+        assert_eq!(delta.changed, ids(&[1]));
+        assert_eq!(assigned.payloads().collect::<Vec<_>>(), [key(2)]);
+        assert_eq!(assigned.apply(told(2, &[3], &[], &[2])), Err(Gap::Digest));
+        assert_eq!(assigned.payloads().collect::<Vec<_>>(), [key(2)], "what does not fit changes nothing");
+        let whole = AssignmentUpdate { specs: vec![user], tasks: one.to_vec(), ..told(0, &[], &[], &[]) };
+        assert_eq!(assigned.apply(whole).unwrap().unwrap().changed, ids(&[1]));
+        assert_eq!(assigned.payloads().count(), 0);
+    }
+
     proptest! {
         /// Whatever arrives, nothing breaks, and the digest that is kept is the digest of what is there.
         #[test]
         fn any_updates(updates in prop::collection::vec(
             (0..3u64, 0..3u64, any::<bool>(), any::<bool>(),
-             prop::collection::vec((0..4u128, 0..2u64), 0..3), prop::collection::vec(0..4u128, 0..3)),
+             prop::collection::vec((0..4u128, 0..2u64), 0..3), prop::collection::vec(0..4u128, 0..3),
+             prop::collection::vec((0..2u128, 0..3u64), 0..3), prop::collection::vec((0..2u128, 0..3u64), 0..3)),
             0..12,
         )) {
             let mut assigned = Assigned::default();
-            for (applies_to, results_in, more, right, tasks, removed) in updates {
+            for (applies_to, results_in, more, right, tasks, removed, came, gone) in updates {
                 let tasks: Vec<_> =
                     tasks.into_iter().map(|(id, spec)| task(id, spec, TaskState::Running)).collect();
                 let mut update = AssignmentUpdate {
                     applies_to, results_in, more, specs: vec![spec(0), spec(1)], tasks,
+                    payloads: came.into_iter().map(|(id, version)| payload(id, version, "value")).collect(),
+                    payloads_removed: gone.into_iter().map(|(id, version)| (PayloadId(id), version)).collect(),
                     removed: ids(&removed), ..AssignmentUpdate::default()
                 };
                 if right && let Position::At(_) = assigned.position {
                     let mut staged = Staged::default();
-                    staged.add(1, Vec::new(), update.tasks.clone(), update.removed.clone());
-                    update.digest = if applies_to == 0 { digest(staged.tasks.values()) } else { assigned.digest_with(&staged) };
+                    staged.add(update.clone());
+                    let came: Vec<PayloadKey> = staged.payloads.keys().copied().collect();
+                    let came = came.into_iter();
+                    update.digest = if applies_to == 0 { digest(staged.tasks.values(), came) } else { assigned.digest_with(&staged, came) };
                 }
                 let _ = assigned.apply(update);
-                prop_assert_eq!(assigned.digest, digest(assigned.tasks.values()));
+                prop_assert_eq!(assigned.digest, digest(assigned.tasks.values(), assigned.payloads()));
                 prop_assert!(assigned.tasks.keys().all(|task| assigned.task(*task).is_some()));
             }
         }

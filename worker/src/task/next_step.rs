@@ -35,6 +35,10 @@ pub struct Facts<'a> {
     pub no_runtime: bool,
     /// Its spec is here without the credentials that were withheld from the disk.
     pub incomplete: bool,
+    /// Which of its secrets and configs is not here, as people are told.
+    pub missing: Option<&'a str>,
+    /// Its files may be older than they should be.
+    pub refresh_due: bool,
     /// Readiness is checked; otherwise it is ready as soon as it runs.
     pub has_ready_check: bool,
 }
@@ -58,6 +62,8 @@ pub enum Step {
     Report(Box<News>),
     Prepare,
     Start,
+    /// Bring its files up to date.
+    Refresh,
     /// It runs, or is about to be well: wait for a change, and check meanwhile whether it is ready.
     Watch,
     /// From here on its end is this node's doing; it gets no more connections.
@@ -173,7 +179,7 @@ fn prepared(facts: &Facts<'_>) -> Step {
         TaskState::Preparing => prepare(facts),
         TaskState::Ready if facts.desired <= TaskState::Ready => Step::Wait,
         TaskState::Ready => Step::report(News::plain(TaskState::Starting)),
-        TaskState::Starting => Step::Start,
+        TaskState::Starting => complete(facts).unwrap_or(Step::Start),
         _ => Step::report(News::failed(
             TaskState::Failed,
             "task: it ended, and somebody made it anew on this node".into(),
@@ -192,7 +198,14 @@ fn accepted(facts: &Facts<'_>) -> Step {
 
 fn prepare(facts: &Facts<'_>) -> Step {
     // Without credentials a pull would fail for good; with the next session they come.
-    if facts.incomplete { Step::Wait } else { Step::Prepare }
+    if facts.incomplete { Step::Wait } else { complete(facts).unwrap_or(Step::Prepare) }
+}
+
+/// What to do first where a secret or config is missing: say so, and wait for the session that brings it.
+fn complete(facts: &Facts<'_>) -> Option<Step> {
+    let missing = facts.missing?;
+    let said = News { error: missing.into(), ..News::plain(facts.status.state) };
+    Some(if *facts.status.error == *missing { Step::Wait } else { Step::report(said) })
 }
 
 fn running(
@@ -220,6 +233,10 @@ fn running(
     };
     match health {
         Health::Unhealthy { reason } => stop(facts, Stopping::Unhealthy { reason: reason.clone() }),
+        Health::Starting if known(TaskState::Starting) && facts.refresh_due => Step::Refresh,
+        Health::Unchecked | Health::Healthy if known(TaskState::Running) && facts.refresh_due => {
+            Step::Refresh
+        }
         Health::Starting if known(TaskState::Starting) => Step::Watch,
         // Its check began anew while it ran: that takes nothing back.
         Health::Starting if facts.status.state == TaskState::Running => say(TaskState::Running),

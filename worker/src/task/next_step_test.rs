@@ -31,6 +31,8 @@ fn facts<'a>(desired: TaskState, status: &'a TaskStatus, seen: Option<&'a Seen>)
         refusal: None,
         no_runtime: false,
         incomplete: false,
+        missing: None,
+        refresh_due: false,
         has_ready_check: false,
     }
 }
@@ -41,6 +43,36 @@ fn word(step: &Step) -> String {
         Step::Report(news) => format!("says {}", news.state),
         other => format!("{other:?}").split(['(', ' ']).next().unwrap_or_default().to_lowercase(),
     }
+}
+
+#[test]
+fn a_start_waits_for_secrets_and_says_so_and_what_runs_does_not() {
+    let (absent, prepared, runs) = (Seen::Absent, Seen::Prepared, running_with(Health::Unchecked));
+    #[rustfmt::skip]
+    let cases = [ // said so far, there, next, next once that was said
+        (Assigned,  &absent,   "says accepted",  "says accepted"),
+        (Preparing, &absent,   "says preparing", "wait"),
+        (Ready,     &prepared, "says starting",  "says starting"),
+        (Starting,  &prepared, "says starting",  "wait"),
+        (Starting,  &runs,     "says running",   "says running"),
+    ];
+    for (state, seen, first, then) in cases {
+        let mut said = status(state);
+        let with = |said: &TaskStatus| {
+            word(&next_step(&Facts {
+                missing: Some("waiting for secret key"),
+                ..facts(Running, said, Some(seen))
+            }))
+        };
+        assert_eq!(with(&said), first, "{state}");
+        said.error = "waiting for secret key".into();
+        assert_eq!(with(&said), then, "{state}");
+    }
+    let mut known = status(Running);
+    known.container = Some(Box::new(container()));
+    let stale = Facts { refresh_due: true, ..facts(Running, &known, Some(&runs)) };
+    assert_eq!(next_step(&stale), Step::Refresh);
+    assert_eq!(word(&next_step(&Facts { desired: Shutdown, ..stale })), "beginstop", "an end comes first");
 }
 
 #[test]
@@ -263,18 +295,20 @@ proptest! {
         state in any_state(),
         seen in any_seen(),
         stopping in any_stopping(),
-        flags: [bool; 6],
+        flags: [bool; 8],
     ) {
-        let [leaving, pre_stop, refused, incomplete, no_runtime, has_ready_check] = flags;
+        let [leaving, pre_stop, refused, incomplete, no_runtime, has_ready_check, missing, refresh_due] = flags;
+        let missing = missing.then_some("waiting");
         let status = TaskStatus { ready: has_ready_check, ..status(state) };
         let refusal = refused.then_some("no");
         let facts = Facts {
             desired, leaving, status: &status, seen: seen.as_ref(), stopping: stopping.as_ref(), pre_stop,
-            refusal, no_runtime, incomplete, has_ready_check,
+            refusal, no_runtime, incomplete, missing, refresh_due, has_ready_check,
         };
         if let Step::Report(news) = next_step(&facts) {
             prop_assert!(state.advance(news.state).is_ok(), "{state} to {}", news.state);
-            prop_assert!(news.state != state || news.container.is_some(), "says {state} again");
+            let explains = missing == Some(news.error.as_str());
+            prop_assert!(news.state != state || news.container.is_some() || explains, "says {state} again");
             prop_assert!(!leaving, "nobody hears of a task that is not ours");
         }
     }
@@ -332,7 +366,7 @@ proptest! {
                         seen = None;
                     }
                     Step::BeginStop(why) => stopping = Some(why),
-                    Step::PreStop => prop_assert!(false, "there is no command"),
+                    Step::PreStop | Step::Refresh => prop_assert!(false, "there is no command, and no file"),
                     Step::Stop => { there = exit(143, ""); seen = None; }
                     Step::Remove => { there = Seen::Absent; seen = None; }
                 }

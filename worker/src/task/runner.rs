@@ -15,13 +15,14 @@ use common::object::{TaskId, TaskState, TaskStatus};
 use common::wire::assignment::{AssignedSpec, AssignedTask};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::next_step::{
     Facts, Failure, News, Step, Stopping, after_failure, after_success, next_step, retry_pause,
 };
 use super::slots::{Slots, begun_within, within};
 use crate::agent::Shared;
+use crate::payloads::{Given, Problem, has_files, has_refreshing_files};
 use crate::ready;
 use crate::runtime::{RunError, Runtime, Seen, TaskSetup};
 use crate::setup::task_setup;
@@ -34,6 +35,8 @@ pub struct Order {
     /// The spec comes from the disk, and had credentials.
     pub is_incomplete: bool,
     pub is_leaving: bool,
+    /// Its secrets and configs, as far as they are here.
+    pub given: Given,
 }
 
 pub struct Runner {
@@ -44,6 +47,12 @@ pub struct Runner {
     orders: watch::Receiver<Order>,
     order: Order,
     setup: Result<Arc<TaskSetup>, String>,
+    /// Why it cannot have its secrets and configs.
+    problem: Option<Problem>,
+    /// Its files are as the setup says, as far as is known.
+    is_fresh: bool,
+    /// Its secrets and configs are not needed any more, and were taken away.
+    is_released: bool,
     status: TaskStatus,
     stopping: Option<Stopping>,
     seen: Option<Seen>,
@@ -63,6 +72,7 @@ enum Kind {
     Look,
     Prepare,
     Start,
+    Refresh,
     Stop,
     Remove,
 }
@@ -88,6 +98,9 @@ impl Runner {
             runtime: shared.runtime(kind),
             slots: shared.slots(kind),
             setup: Err(String::new()),
+            problem: None,
+            is_fresh: false,
+            is_released: false,
             orders,
             order,
             status,
@@ -108,9 +121,15 @@ impl Runner {
     pub async fn run(mut self) {
         while self.orders.has_changed().is_ok() {
             self.take_orders();
+            if self.status.state.is_final() && !self.is_released {
+                self.release().await;
+            }
             let step = next_step(&self.facts());
             match &step {
-                Step::Forget => return self.shared.forget(self.task),
+                Step::Forget => {
+                    self.release().await;
+                    return self.shared.forget(self.task);
+                }
                 Step::Wait => {
                     if self.orders.changed().await.is_err() {
                         return;
@@ -135,7 +154,7 @@ impl Runner {
                     self.run_pre_stop().await;
                     continue;
                 }
-                Step::Look | Step::Prepare | Step::Start | Step::Stop | Step::Remove => {}
+                Step::Look | Step::Prepare | Step::Start | Step::Refresh | Step::Stop | Step::Remove => {}
             }
             let kind = Kind::of(&step);
             let result = match kind {
@@ -155,10 +174,18 @@ impl Runner {
 
     fn facts(&self) -> Facts<'_> {
         let container = &self.order.spec.task.container;
-        let refusal = match (&self.runtime, &self.setup) {
-            (None, _) => Some("this node runs no tasks of this kind"),
-            (Some(_), Err(reason)) => Some(reason.as_str()),
-            (Some(_), Ok(_)) => None,
+        let refusal = match (&self.runtime, &self.setup, &self.problem) {
+            (None, ..) => Some("this node runs no tasks of this kind"),
+            (Some(_), Err(reason), _) => Some(reason.as_str()),
+            // One that was taken on goes on with what it has, and fails where it needs them.
+            (Some(_), Ok(_), Some(Problem::Refused(reason))) if self.status.state < TaskState::Accepted => {
+                Some(reason.as_str())
+            }
+            (Some(_), Ok(_), _) => None,
+        };
+        let missing = match &self.problem {
+            Some(Problem::Missing(reason)) => Some(reason.as_str()),
+            Some(Problem::Refused(_)) | None => None,
         };
         Facts {
             desired: self.order.assigned.desired,
@@ -170,6 +197,8 @@ impl Runner {
             refusal,
             no_runtime: self.runtime.is_none(),
             incomplete: self.order.is_incomplete,
+            missing,
+            refresh_due: !self.is_fresh && missing.is_none() && has_refreshing_files(container),
             has_ready_check: container.extra.ready.is_some(),
         }
     }
@@ -180,7 +209,7 @@ impl Runner {
         if order.is_same(&self.order) {
             return;
         }
-        let is_renewed = !Arc::ptr_eq(&order.spec, &self.order.spec);
+        let is_renewed = !Arc::ptr_eq(&order.spec, &self.order.spec) || order.given != self.order.given;
         if order.intent() != self.order.intent() {
             self.failing = None;
             self.done = None;
@@ -192,14 +221,46 @@ impl Runner {
     }
 
     fn set_up(&mut self) {
-        let setup = task_setup(&self.order.assigned, &self.order.spec, self.shared.place());
-        self.setup = setup.map(Arc::new).map_err(|error| error.to_string());
+        self.is_fresh = false;
+        let nothing = Given::default();
+        let is_over = self.is_released || self.status.state.is_final();
+        let given = if is_over { &nothing } else { &self.order.given };
+        match task_setup(&self.order.assigned, &self.order.spec, given, self.shared.place()) {
+            Ok((setup, problem)) => (self.setup, self.problem) = (Ok(Arc::new(setup)), problem),
+            Err(error) => (self.setup, self.problem) = (Err(error.to_string()), None),
+        }
+    }
+
+    /// Its secrets and configs go from the machine, and from here. What is left behind by a runtime that is away goes
+    /// with the task's removal.
+    async fn release(&mut self) {
+        self.is_released = true;
+        self.set_up();
+        let Some(runtime) = &self.runtime else { return };
+        if !has_files(&self.order.spec.task.container) {
+            return;
+        }
+        let released = in_time(LOOK_TIME_MAX, "release", runtime.release(self.task)).await;
+        if let Err(error) = released {
+            warn!(task.id = %self.task, %error, "secrets and configs of a task stay until it is removed");
+        }
     }
 
     async fn carry_out(&mut self, step: &Step) -> Result<Done, RunError> {
         let Some(runtime) = self.runtime.clone() else {
             return Err(RunError::Temporary("this node runs no tasks of this kind".into()));
         };
+        if let (Step::Refresh, Some(Problem::Refused(reason))) = (step, &self.problem) {
+            // What runs keeps what it has, until yet another version comes.
+            self.status.error = bounded(reason.clone());
+            self.failing = Some((Kind::Refresh, 1));
+            self.is_fresh = true;
+            self.publish();
+            return Ok(Done::Dropped);
+        }
+        if let (Step::Prepare | Step::Start, Some(Problem::Refused(reason))) = (step, &self.problem) {
+            return Err(RunError::Fatal(reason.clone()));
+        }
         match (step, self.setup.clone()) {
             (Step::Look, _) => self.look(&*runtime).await,
             (Step::Prepare, Ok(setup)) => self.prepare(&*runtime, &setup).await,
@@ -209,6 +270,13 @@ impl Runner {
                 let slots = self.slots.clone();
                 let start = in_time(START_TIME_MAX, "start", runtime.start(&setup));
                 within(&slots.start, start).await.map(|()| self.seen = None)?;
+                Ok(Done::Success)
+            }
+            (Step::Refresh, Ok(setup)) => {
+                let slots = self.slots.clone();
+                let refresh = in_time(START_TIME_MAX, "refresh", runtime.refresh(&setup));
+                within(&slots.look, refresh).await?;
+                self.is_fresh = true;
                 Ok(Done::Success)
             }
             (Step::Stop, Ok(setup)) => {
@@ -226,7 +294,7 @@ impl Runner {
                 self.seen = Some(Seen::Absent);
                 Ok(Done::Success)
             }
-            (Step::Prepare | Step::Start, Err(reason)) => Err(RunError::Fatal(reason)),
+            (Step::Prepare | Step::Start | Step::Refresh, Err(reason)) => Err(RunError::Fatal(reason)),
             (
                 Step::Report(_)
                 | Step::Watch
@@ -291,12 +359,12 @@ impl Runner {
         let (Some(runtime), Some(seen)) = (self.runtime.clone(), self.seen.clone()) else { return };
         let check = self.order.spec.task.container.extra.ready.clone();
         let check = check.filter(|_| self.status.state == TaskState::Running);
-        let intent = self.order.intent();
+        let (intent, given) = (self.order.intent(), self.order.given.clone());
         let mut changed = runtime.changed(self.task, &seen);
         loop {
             tokio::select! {
                 biased;
-                () = other_intent(&mut self.orders, intent) => return,
+                () = other_wish(&mut self.orders, intent, &given) => return,
                 found = &mut changed => {
                     match found {
                         Ok(found) => self.seen = Some(found),
@@ -415,6 +483,7 @@ impl Order {
         self.intent() == other.intent()
             && self.is_incomplete == other.is_incomplete
             && Arc::ptr_eq(&self.spec, &other.spec)
+            && self.given == other.given
     }
 
     /// What a step has to be dropped for when it changes.
@@ -429,6 +498,7 @@ impl Kind {
             Step::Look => Some(Kind::Look),
             Step::Prepare => Some(Kind::Prepare),
             Step::Start => Some(Kind::Start),
+            Step::Refresh => Some(Kind::Refresh),
             Step::Stop => Some(Kind::Stop),
             Step::Remove => Some(Kind::Remove),
             Step::Report(_)
@@ -445,6 +515,7 @@ impl Kind {
             Kind::Look => "looking",
             Kind::Prepare => "preparing",
             Kind::Start => "starting",
+            Kind::Refresh => "refreshing",
             Kind::Stop => "stopping",
             Kind::Remove => "removing",
         }
@@ -454,6 +525,11 @@ impl Kind {
 /// Returns once something else is wanted.
 async fn other_intent(orders: &mut watch::Receiver<Order>, intent: (TaskState, bool)) {
     let _ = orders.wait_for(|order| order.intent() != intent).await;
+}
+
+/// Returns once something else is wanted, or its secrets and configs are others.
+async fn other_wish(orders: &mut watch::Receiver<Order>, intent: (TaskState, bool), given: &Given) {
+    let _ = orders.wait_for(|order| order.intent() != intent || order.given != *given).await;
 }
 
 /// The next verdict on a task's readiness; none comes where nothing checks it.

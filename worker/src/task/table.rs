@@ -14,6 +14,7 @@ use super::next_step::Stopping;
 use super::outbox::Outbox;
 use super::runner::Order;
 use crate::disk::{Record, Restored, StoredSpec, StoredTask};
+use crate::payloads::Given;
 
 #[derive(Debug, Default)]
 pub struct Table {
@@ -67,7 +68,7 @@ impl Table {
     }
 
     /// What is wanted of a known task now.
-    pub fn renew(&mut self, task: TaskId, assigned: &AssignedTask, spec: &Arc<AssignedSpec>) {
+    pub fn renew(&mut self, task: TaskId, assigned: &AssignedTask, spec: &Arc<AssignedSpec>, given: Given) {
         let Some(entry) = self.entries.get(&task) else { return };
         let (mut task_changed, mut spec_changed) = (false, false);
         entry.orders.send_if_modified(|order| {
@@ -81,7 +82,12 @@ impl Table {
                 order.spec = spec.clone();
                 order.is_incomplete = false;
             }
-            task_changed || spec_changed
+            // Not for the journal: it is never on a disk.
+            let given_changed = order.given != given;
+            if given_changed {
+                order.given = given;
+            }
+            task_changed || spec_changed || given_changed
         });
         if spec_changed {
             self.unwritten.specs.insert(key(assigned));
@@ -173,6 +179,7 @@ pub fn restored_orders(restored: Restored) -> Vec<(Order, TaskStatus, Option<Sto
             spec: spec.spec.clone(),
             is_incomplete: spec.is_incomplete,
             is_leaving: task.is_leaving,
+            given: Given::default(),
         };
         Some((order, task.status, task.stopping))
     };

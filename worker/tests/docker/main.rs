@@ -6,6 +6,7 @@
 mod faults;
 mod registry;
 mod restart;
+mod secrets;
 mod support;
 
 use std::collections::BTreeMap;

@@ -15,6 +15,7 @@ use common::wire::logs::{LogLine, LogStream};
 use futures_util::StreamExt;
 use tokio::time::timeout;
 use worker::runtime::docker::{Docker, DockerSettings};
+use worker::runtime::files::TaskFiles;
 use worker::runtime::{LogOptions, RunError, Runtime, Seen, TaskSetup};
 
 /// Long enough for an engine on a busy machine; every wait ends when what it waits for is there.
@@ -43,6 +44,7 @@ pub struct Node {
     pub runtime: Arc<dyn Runtime>,
     /// Where the engine itself listens, whatever the runtime was told.
     engine: PathBuf,
+    pub files: Arc<TaskFiles>,
     tasks: Tasks,
 }
 
@@ -66,9 +68,11 @@ impl Node {
 
     fn with_id(id: NodeId, engine: &Path, socket: &Path) -> Node {
         let tasks = Tasks::new();
-        let settings = DockerSettings { socket: socket.into(), node: id, prefer_offline: false };
+        let files = TaskFiles::new(Path::new("/dev/shm").join(format!("swarm-test-{id}")));
+        let settings =
+            DockerSettings { socket: socket.into(), node: id, prefer_offline: false, files: files.clone() };
         let runtime = Arc::new(Docker::new(settings, &tasks));
-        Node { id, runtime, engine: engine.into(), tasks }
+        Node { id, runtime, engine: engine.into(), files, tasks }
     }
 
     pub fn task(&self, container: ContainerSpec) -> TaskSetup {
@@ -92,6 +96,7 @@ impl Node {
             spec: Arc::new(spec),
             ports: Vec::new(),
             granted: Vec::new(),
+            files: Vec::new(),
         }
     }
 
@@ -157,6 +162,7 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.tasks.token().cancel();
+        self.files.close();
         let label = format!("label=com.docker.swarm.node.id={}", self.id);
         // Not `docker`, which panics: a test that fails has its own words.
         let left = try_docker(&self.engine, &["ps", "-aq", "--filter", &label]).unwrap_or_default();

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use common::object::container::HealthCheck;
 use common::object::ports::{Port, PublishMode};
-use worker::runtime::{Health, RunError, Runtime, Seen};
+use futures_util::StreamExt;
+use worker::runtime::{Health, LogOptions, RunError, Runtime, Seen};
 
-use crate::world::{World, eventually, processes, shell, shell_with, task, within};
+use crate::world::{World, eventually, everything, processes, shell, shell_with, task, within};
 
 #[tokio::test]
 async fn a_task_lives_and_leaves_nothing() {
@@ -28,6 +29,10 @@ async fn a_task_lives_and_leaves_nothing() {
     assert_eq!((container.id.clone(), container.exit_code), (format!("process-{pid}"), None));
     assert_eq!(world.runtime.address(web.task).await.unwrap(), Some([127, 0, 0, 1].into()));
     assert_eq!(world.runtime.present().await.unwrap(), [web.task]);
+    // It runs from its first instruction on: what it has to say takes it a moment longer.
+    let options = LogOptions { follow: true, ..everything() };
+    let said = world.runtime.logs(web.task, options).await.unwrap().take(2).collect::<Vec<_>>();
+    assert_eq!(within(said).await.len(), 2);
     world.stop(&web).await;
     world.stop(&web).await;
     let exit = world.exit(&web).await;

@@ -4,6 +4,7 @@ use common::object::container::Driver;
 use common::time::Timestamp;
 use common::wire::logs::LogStream;
 use futures_util::StreamExt;
+use std::io::Write;
 use std::sync::Arc;
 use worker::runtime::{LogOptions, RunError, Runtime};
 
@@ -38,7 +39,7 @@ async fn both_streams_are_kept_with_their_times() {
 #[tokio::test]
 async fn a_follower_gets_each_line_as_it_comes_and_ends_with_the_task() {
     let world = World::new();
-    let line = "mkfifo in; while read word < in; do test $word = end && exit; echo got $word; done";
+    let line = "mkfifo in; while read word; do echo got $word; done < in";
     let echo = shell(line);
     world.prepare(&echo).await.unwrap();
     let options = LogOptions { follow: true, ..everything() };
@@ -46,14 +47,15 @@ async fn a_follower_gets_each_line_as_it_comes_and_ends_with_the_task() {
     within(world.runtime.start(&echo)).await.unwrap();
     let input = world.work(&echo).join("in");
     crate::world::eventually("it listens", || input.exists()).await;
+    // Opened once, by both sides: a reader that opens it anew may find the writer of the line before, and its end.
+    let opened = tokio::task::spawn_blocking(move || std::fs::OpenOptions::new().write(true).open(input));
+    let mut input = within(opened).await.unwrap().unwrap();
     for word in ["one", "two", "three"] {
-        let input = input.clone();
-        let written = tokio::task::spawn_blocking(move || std::fs::write(input, format!("{word}\n")));
-        within(written).await.unwrap().unwrap();
+        writeln!(input, "{word}").unwrap();
         let line = within(lines.next()).await.unwrap().unwrap();
         assert_eq!(line.data, format!("got {word}\n").as_bytes());
     }
-    std::fs::write(&input, "end\n").unwrap();
+    drop(input);
     assert!(within(lines.next()).await.is_none());
     world.end().await;
 }

@@ -5,4 +5,5 @@ mod limits;
 mod logs;
 mod many;
 mod outlive;
+mod secrets;
 mod world;

@@ -152,3 +152,31 @@ async fn nobody_sees_the_environment_of_a_task_from_outside() {
     }
     world.end().await;
 }
+
+#[tokio::test]
+async fn a_task_whose_folder_is_deleted_under_it_ends() {
+    let world = World::new();
+    let [stays, gone, replaced] = [(); 3].map(|()| shell("exec sleep 1000"));
+    for setup in [&stays, &gone, &replaced] {
+        world.start(setup).await;
+    }
+    let before = supervisors(&replaced);
+    for setup in [&gone, &replaced] {
+        fs::remove_dir_all(world.folder(setup)).unwrap();
+        assert_eq!(world.look(setup).await, Seen::Absent);
+    }
+    // Another life of the task has the folder that the first one had.
+    world.start(&replaced).await;
+    let after = world.pid(&replaced).await;
+    let ended = || {
+        let left = supervisors(&replaced).iter().filter(|pid| before.contains(pid)).count();
+        left == 0 && supervisors(&gone).is_empty() && processes(&gone).is_empty()
+    };
+    eventually("nobody runs a task that nobody can reach", ended).await;
+    assert_eq!(processes(&replaced), [after]);
+    assert!(matches!(world.look(&stays).await, Seen::Running { .. }), "it has its folder");
+    for setup in [&stays, &replaced] {
+        world.stop(setup).await;
+    }
+    world.end().await;
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use common::random::SystemRandom;
 use common::shutdown::Tasks;
 use common::time::SystemClock;
 use futures_util::StreamExt;
+use worker::runtime::files::TaskFiles;
 use worker::runtime::process::ProcessRuntime;
 use worker::runtime::{Exit, LogOptions, RunError, Runtime, Seen, TaskSetup};
 
@@ -23,6 +24,7 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 
 pub struct World {
     folder: tempfile::TempDir,
+    pub files: Arc<TaskFiles>,
     pub runtime: ProcessRuntime,
     background: Tasks,
 }
@@ -31,7 +33,8 @@ impl World {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (runtime, background) = runtime(folder.path().join("tasks"));
-        Self { folder, runtime, background }
+        let files = files(&folder.path().join("tasks"));
+        Self { folder, files, runtime, background }
     }
 
     pub fn tasks(&self) -> PathBuf {
@@ -132,6 +135,7 @@ impl World {
 impl Drop for World {
     /// A test that failed leaves no processes either.
     fn drop(&mut self) {
+        self.files.close();
         for entry in fs::read_dir(self.tasks()).into_iter().flatten().flatten() {
             let nonblock = nix::fcntl::OFlag::O_NONBLOCK.bits();
             let path = entry.path().join("control");
@@ -142,10 +146,22 @@ impl Drop for World {
     }
 }
 
+/// In memory, where other users get through to their own folders.
+fn files(root: &Path) -> Arc<TaskFiles> {
+    let name = root.parent().and_then(Path::file_name).expect("a folder of its own").to_string_lossy();
+    TaskFiles::new(Path::new("/dev/shm").join(format!("swarm-test-{name}")))
+}
+
 fn runtime(root: PathBuf) -> (ProcessRuntime, Tasks) {
     let background = Tasks::new();
     let supervisor = env!("CARGO_BIN_EXE_task-supervisor").into();
-    let runtime = ProcessRuntime::open_with(root, background.clone(), Arc::new(SystemClock), supervisor);
+    let runtime = ProcessRuntime::open_with(
+        root.clone(),
+        files(&root),
+        background.clone(),
+        Arc::new(SystemClock),
+        supervisor,
+    );
     (runtime.expect("a runtime"), background)
 }
 
@@ -197,6 +213,7 @@ pub fn task(change: impl FnOnce(&mut TaskSpec)) -> TaskSetup {
         spec: Arc::new(spec),
         ports: Vec::new(),
         granted: Vec::new(),
+        files: Vec::new(),
     }
 }
 

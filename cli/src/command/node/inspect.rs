@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::resolve;
 use crate::client::{Client, escape};
-use crate::exit::join_errors;
-use crate::output::human::title;
+use crate::command::inspected::Inspected;
+use crate::output::human::{as_go_prints, title};
 use crate::output::inspect::{self, Format};
 use crate::output::print;
 use crate::parse::size;
@@ -36,35 +36,18 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, client: &Client) -> anyhow::Result<()> {
-    let mut bodies = Vec::new();
-    let mut errors = Vec::new();
-    for reference in &args.nodes {
-        let body = async {
-            let id = resolve(client, reference).await?;
-            Ok(client.get_bytes(&format!("/nodes/{}", escape(&id))).await?)
-        };
-        match body.await {
-            Ok(body) => bodies.push(body),
-            Err(error) => errors.push(error),
-        }
+    let ask = async |reference: &str| {
+        let id = resolve(client, reference).await?;
+        Ok(client.get_bytes(&format!("/nodes/{}", escape(&id))).await?)
+    };
+    let found = Inspected::ask(&args.nodes, ask).await;
+    if !args.pretty {
+        return found.show(args.format.as_ref(), fill);
     }
-    match &args.format {
-        None if args.pretty => {
-            let texts: Result<Vec<String>, serde_json::Error> =
-                bodies.iter().map(|body| serde_json::from_slice(body).map(|node| pretty(&node))).collect();
-            print(&texts?.concat())?;
-        }
-        None => print(&inspect::array(&bodies)?)?,
-        Some(Format::Json) => print(&inspect::compact_array(&bodies))?,
-        Some(format) => {
-            for body in bodies {
-                let mut node = serde_json::from_slice(&body)?;
-                fill(&mut node)?;
-                print(&inspect::show(format, &node)?)?;
-            }
-        }
-    }
-    join_errors(errors)
+    let texts: Result<Vec<String>, serde_json::Error> =
+        found.bodies.iter().map(|body| serde_json::from_slice(body).map(|node| pretty(&node))).collect();
+    print(&texts?.concat())?;
+    found.end()
 }
 
 fn fill(node: &mut Value) -> Result<(), serde_json::Error> {
@@ -98,7 +81,7 @@ fn write_pretty(out: &mut String, node: &Node) -> std::fmt::Result {
     write_labels(out, "Labels", &node.spec.labels)?;
     let description = &node.description;
     writeln!(out, "Hostname:              \t{}", description.hostname)?;
-    writeln!(out, "Joined at:             \t{}", joined_at(&node.created_at))?;
+    writeln!(out, "Joined at:             \t{}", as_go_prints(&node.created_at))?;
     writeln!(out, "Status:")?;
     writeln!(out, " State:\t\t\t{}", title(&node.status.state))?;
     if !node.status.message.is_empty() {
@@ -154,12 +137,4 @@ fn write_labels(out: &mut String, heading: &str, labels: &BTreeMap<String, Strin
         writeln!(out, " - {key}{equals}{value}")?;
     }
     Ok(())
-}
-
-/// `2026-11-20 08:00:00.123 +0000 utc`, as Docker writes it.
-fn joined_at(rfc3339: &str) -> String {
-    match rfc3339.strip_suffix('Z').and_then(|time| time.split_once('T')) {
-        Some((date, time)) => format!("{date} {time} +0000 utc"),
-        None => rfc3339.into(),
-    }
 }

@@ -7,9 +7,8 @@ use serde_json::Value;
 use super::resolve;
 use crate::client::{Client, escape};
 use crate::command::edit::text;
-use crate::command::task_list::{self, Shown};
+use crate::command::task_list::{self, ListFlags, Shown};
 use crate::exit::join_errors;
-use crate::output::listing::Format;
 use crate::output::print;
 use crate::parse::filter::{Filter, with_filters};
 
@@ -30,25 +29,8 @@ pub struct Args {
     #[arg(value_name = "self|NODE", default_value = "self")]
     pub nodes: Vec<String>,
 
-    /// Show only tasks that match; same key: any of the values, different keys: all of them
-    #[arg(short, long = "filter", value_name = "KEY=VALUE")]
-    pub filters: Vec<Filter>,
-
-    /// `table`, `table TEMPLATE`, `json`, or a Go template for each task
-    #[arg(long, default_value = "table", hide_default_value = true)]
-    pub format: Format,
-
-    /// Show IDs in place of names
-    #[arg(long)]
-    pub no_resolve: bool,
-
-    /// Show IDs and errors in full
-    #[arg(long)]
-    pub no_trunc: bool,
-
-    /// Print IDs only
-    #[arg(short, long)]
-    pub quiet: bool,
+    #[command(flatten)]
+    pub list: ListFlags,
 }
 
 pub async fn run(args: Args, client: &Client) -> anyhow::Result<()> {
@@ -56,18 +38,14 @@ pub async fn run(args: Args, client: &Client) -> anyhow::Result<()> {
     // By id, so that a node named twice shows its tasks once.
     let mut tasks: BTreeMap<String, Value> = BTreeMap::new();
     for reference in &args.nodes {
-        match tasks_of(client, reference, &args.filters).await {
+        match tasks_of(client, reference, &args.list.filters).await {
             Ok(found) => tasks.extend(found.into_iter().map(|task| (text(&task, &["ID"]).to_owned(), task))),
             Err(error) => errors.push(error),
         }
     }
     if errors.is_empty() || !tasks.is_empty() {
-        let shown = Shown {
-            format: &args.format,
-            quiet: args.quiet,
-            resolve: !args.no_resolve,
-            truncate: !args.no_trunc,
-        };
+        // As in Docker: here IDs alone are cut short too.
+        let shown = Shown { truncate: !args.list.no_trunc, ..args.list.shown() };
         print(&task_list::show(client, tasks.into_values().collect(), shown).await?)?;
     }
     join_errors(errors)

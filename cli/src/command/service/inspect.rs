@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::pretty::pretty;
 use crate::client::{Client, escape};
 use crate::command::edit::text;
-use crate::exit::join_errors;
+use crate::command::inspected::Inspected;
 use crate::output::inspect::{self, Format};
 use crate::output::print;
 
@@ -35,33 +35,22 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, client: &Client) -> anyhow::Result<()> {
-    let mut bodies = Vec::new();
-    let mut errors = Vec::new();
-    for reference in &args.services {
-        match client.get_bytes(&format!("/services/{}?insertDefaults=true", escape(reference))).await {
-            Ok(body) => bodies.push(body),
-            Err(error) => errors.push(error.into()),
-        }
+    let ask = async |reference: &str| {
+        Ok(client.get_bytes(&format!("/services/{}?insertDefaults=true", escape(reference))).await?)
+    };
+    let found = Inspected::ask(&args.services, ask).await;
+    if !args.pretty {
+        return found.show(args.format.as_ref(), |service| {
+            fill(service);
+            Ok(())
+        });
     }
-    match &args.format {
-        None if args.pretty => {
-            for body in &bodies {
-                let service: Service = serde_json::from_slice(body)?;
-                let networks = network_names(client, &service).await;
-                print(&pretty(&service, &networks, SystemClock.now()))?;
-            }
-        }
-        None => print(&inspect::array(&bodies)?)?,
-        Some(Format::Json) => print(&inspect::compact_array(&bodies))?,
-        Some(format) => {
-            for body in bodies {
-                let mut service = serde_json::from_slice(&body)?;
-                fill(&mut service);
-                print(&inspect::show(format, &service)?)?;
-            }
-        }
+    for body in &found.bodies {
+        let service: Service = serde_json::from_slice(body)?;
+        let networks = network_names(client, &service).await;
+        print(&pretty(&service, &networks, SystemClock.now()))?;
     }
-    join_errors(errors)
+    found.end()
 }
 
 /// Names of the service's networks by id; of one that cannot be asked for the id has to do.

@@ -64,12 +64,19 @@ async fn find(client: &Client, kind: &str, references: &[Reference]) -> anyhow::
         .collect();
     let objects: Vec<Value> = client.get(&with_filters(&format!("/{kind}s"), &filters)).await?;
     // The daemon finds by the start of a name.
-    let ids: BTreeMap<&str, &str> =
-        objects.iter().map(|object| (text(object, &["Spec", "Name"]), text(object, &["ID"]))).collect();
+    let named: BTreeMap<&str, &Value> =
+        objects.iter().map(|object| (text(object, &["Spec", "Name"]), object)).collect();
     references
         .iter()
-        .map(|reference| match ids.get(reference.name.as_str()) {
-            Some(id) => Ok(Found { reference: reference.clone(), id: (*id).into() }),
+        .map(|reference| match named.get(reference.name.as_str()) {
+            Some(object) => {
+                let mut reference = reference.clone();
+                // Said in full: what the service has by now is not what is asked for.
+                if reference.version == 0 {
+                    reference.version = look(object, &["VersionNumber"]).as_u64().unwrap_or_default();
+                }
+                Ok(Found { reference, id: text(object, &["ID"]).into() })
+            }
             None => Err(refused(format!("{kind} not found: {}", reference.name))),
         })
         .collect()

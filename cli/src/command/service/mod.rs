@@ -23,6 +23,7 @@ mod wait;
 
 pub use logs::Args as LogsArgs;
 pub use logs::run as show_logs;
+pub use standing::wait as wait_until_it_stands;
 
 use clap::Subcommand;
 

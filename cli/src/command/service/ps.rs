@@ -4,10 +4,8 @@ use serde_json::Value;
 
 use crate::client::Client;
 use crate::command::edit::text;
-use crate::command::node;
-use crate::command::task_list::{self, Shown};
+use crate::command::task_list::{self, ListFlags};
 use crate::exit::{Exit, Failure};
-use crate::output::listing::Format;
 use crate::output::print;
 use crate::parse::filter::{Filter, with_filters};
 
@@ -29,25 +27,8 @@ pub struct Args {
     #[arg(required = true, value_name = "SERVICE")]
     pub services: Vec<String>,
 
-    /// Show only tasks that match; same key: any of the values, different keys: all of them
-    #[arg(short, long = "filter", value_name = "KEY=VALUE")]
-    pub filters: Vec<Filter>,
-
-    /// `table`, `table TEMPLATE`, `json`, or a Go template for each task
-    #[arg(long, default_value = "table", hide_default_value = true)]
-    pub format: Format,
-
-    /// Show IDs in place of names
-    #[arg(long)]
-    pub no_resolve: bool,
-
-    /// Show IDs and errors in full
-    #[arg(long)]
-    pub no_trunc: bool,
-
-    /// Print IDs only
-    #[arg(short, long)]
-    pub quiet: bool,
+    #[command(flatten)]
+    pub list: ListFlags,
 }
 
 pub async fn run(args: Args, client: &Client) -> anyhow::Result<()> {
@@ -56,22 +37,10 @@ pub async fn run(args: Args, client: &Client) -> anyhow::Result<()> {
     if ids.is_empty() {
         return missing.map_or(Ok(()), |missing| Err(missing.into()));
     }
-    let mut filters = Vec::with_capacity(args.filters.len() + ids.len());
-    for filter in args.filters {
-        match filter.key.as_str() {
-            "node" => filters.push(Filter { value: node::resolve(client, &filter.value).await?, ..filter }),
-            _ => filters.push(filter),
-        }
-    }
+    let mut filters = args.list.filters(client).await?;
     filters.extend(ids.into_iter().map(|id| Filter { key: "service".into(), value: id }));
     let tasks: Vec<Value> = client.get(&with_filters("/tasks", &filters)).await?;
-    let shown = Shown {
-        format: &args.format,
-        quiet: args.quiet,
-        resolve: !args.no_resolve,
-        truncate: !args.no_trunc && !args.quiet,
-    };
-    print(&task_list::show(client, tasks, shown).await?)?;
+    print(&task_list::show(client, tasks, args.list.shown()).await?)?;
     missing.map_or(Ok(()), |missing| Err(missing.into()))
 }
 

@@ -126,6 +126,8 @@ fn ids_that_were_found_go_into_the_spec() {
             uid: "0".into(),
             gid: "0".into(),
             mode: 0o444,
+            version: 0,
+            refresh: None,
         },
         id: id.into(),
     };

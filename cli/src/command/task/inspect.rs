@@ -1,11 +1,8 @@
 //! `swarm task inspect`
 
-use serde_json::Value;
-
 use crate::client::{Client, escape};
-use crate::exit::join_errors;
-use crate::output::inspect::{self, Format};
-use crate::output::print;
+use crate::command::inspected::Inspected;
+use crate::output::inspect::Format;
 
 /// Show everything about tasks
 #[derive(Clone, Debug, clap::Args)]
@@ -24,23 +21,6 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, client: &Client) -> anyhow::Result<()> {
-    let mut bodies = Vec::new();
-    let mut errors = Vec::new();
-    for reference in &args.tasks {
-        match client.get_bytes(&format!("/tasks/{}", escape(reference))).await {
-            Ok(body) => bodies.push(body),
-            Err(error) => errors.push(error.into()),
-        }
-    }
-    match &args.format {
-        None => print(&inspect::array(&bodies)?)?,
-        Some(Format::Json) => print(&inspect::compact_array(&bodies))?,
-        Some(format) => {
-            for body in bodies {
-                let task: Value = serde_json::from_slice(&body)?;
-                print(&inspect::show(format, &task)?)?;
-            }
-        }
-    }
-    join_errors(errors)
+    let ask = async |reference: &str| Ok(client.get_bytes(&format!("/tasks/{}", escape(reference))).await?);
+    Inspected::ask(&args.tasks, ask).await.show(args.format.as_ref(), |_| Ok(()))
 }

@@ -17,7 +17,7 @@ mod link;
 mod peers;
 mod proof;
 mod socket;
-mod tls;
+pub(super) mod tls;
 
 #[cfg(test)]
 mod tests;

@@ -279,7 +279,7 @@ fn limits(idle: Duration) -> Result<TransportConfig, String> {
 }
 
 /// One provider, named everywhere: rustls' idea of a process-wide default panics when two are compiled in.
-fn provider() -> Arc<CryptoProvider> {
+pub(in crate::transport) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 

@@ -9,7 +9,7 @@ use common::time::{Clock, SystemClock};
 
 use super::create_node;
 use super::group::{Group, address_of, settled, until};
-use crate::raft::{ChangeError, ProposeError, RaftRole, SnapshotPolicy, Timing};
+use crate::raft::{ChangeError, Lead, ProposeError, RaftRole, SnapshotPolicy, Timing};
 use crate::store::Rejection;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -182,6 +182,31 @@ async fn without_a_majority_writes_and_reads_fail_fast_and_then_go_on() {
     assert!(states.iter().all(|state| *state == states[0]), "members differ");
     let stopped = group.stop(leader).await;
     assert_eq!(*stopped.raft.failure().borrow(), None, "stopping is no failure");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_in_one_lead_is_written_in_no_other() {
+    let mut group = Group::new();
+    group.timing = Timing::of(LivenessPreset::Lan);
+    group.grow_to(3).await;
+    group.write(&create_node(0, 0)).await;
+    let leader = group.leader().await;
+    let raft = group.members[&leader].raft.clone();
+    until("its lead stands", || raft.lead().is_some()).await;
+    let lead = raft.lead();
+    raft.propose_in(lead, &create_node(1, 0)).await.unwrap();
+    let earlier = lead.map(|lead| Lead { term: lead.term - 1, ..lead });
+    let refused = raft.propose_in(earlier, &create_node(2, 0)).await;
+    assert!(matches!(refused, Err(ProposeError::NotLeader { .. })), "{refused:?}");
+
+    settled(|| raft.step_down()).await.unwrap();
+    let refused = raft.propose_in(lead, &create_node(2, 0)).await;
+    assert!(matches!(refused, Err(ProposeError::NotLeader { .. })), "{refused:?}");
+    assert_eq!(raft.lead(), None);
+    for (raft_id, member) in &group.members {
+        let has = |id: u128| member.store.snapshot().nodes.get(NodeId(id)).is_some();
+        assert!(!has(2), "{raft_id} has what was refused");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

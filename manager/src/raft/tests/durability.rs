@@ -11,7 +11,7 @@ use common::report::Report;
 use common::time::Timestamp;
 
 use super::disk::{Faults, FaultyDisk, VolatileDisk};
-use super::group::{Group, data_key, settled, until};
+use super::group::{Group, data_keys, settled, until};
 use super::{SECRET, create_cluster, create_node};
 use crate::raft::folder::FolderError;
 use crate::raft::{
@@ -271,7 +271,7 @@ async fn a_survivor_goes_on_alone_with_everything_it_held() {
     }
     let path = group.path(survivor);
     let force =
-        || force_new_cluster(&path, ClusterId(5), &data_key(), NodeId(2), "127.0.0.1:1002", note_raft_id);
+        || force_new_cluster(&path, ClusterId(5), &data_keys(), NodeId(2), "127.0.0.1:1002", note_raft_id);
     let forced = force().unwrap();
     assert_eq!(forced.raft_id, 4, "an id nobody had, nor was about to get");
     assert!(group.start(survivor).await.is_err(), "the old id is of the past");
@@ -302,7 +302,7 @@ async fn going_on_alone_twice_or_after_an_interruption_works() {
     group.stop(1).await;
     let path = group.path(1);
     let force =
-        || force_new_cluster(&path, ClusterId(5), &data_key(), NodeId(1), "127.0.0.1:1001", |_, _| None);
+        || force_new_cluster(&path, ClusterId(5), &data_keys(), NodeId(1), "127.0.0.1:1001", |_, _| None);
     assert_eq!(force().unwrap().raft_id, 4, "the cluster had given ids up to 3");
     assert_eq!(force().unwrap().raft_id, 5);
     // Interrupted while the next state was being built: the present one counts.
@@ -319,6 +319,6 @@ async fn going_on_alone_twice_or_after_an_interruption_works() {
 
     let nowhere = group.path(7);
     let error =
-        force_new_cluster(&nowhere, ClusterId(5), &data_key(), NodeId(7), "x", |_, _| None).unwrap_err();
+        force_new_cluster(&nowhere, ClusterId(5), &data_keys(), NodeId(7), "x", |_, _| None).unwrap_err();
     assert!(matches!(error, ForceError::Nothing(_)), "{error}");
 }

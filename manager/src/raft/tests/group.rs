@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::identity::{DataKey, NodeIdentity, NodeKey, RootAuthority};
+use common::identity::{DataKey, DataKeys, NodeIdentity, NodeKey, RootAuthority};
 use common::object::{ClusterId, NodeId, Role, Version};
 use common::random::SeededRandom;
 use common::shutdown::Tasks;
@@ -71,6 +71,7 @@ pub struct Group {
     pub tasks: Tasks,
     pub policy: SnapshotPolicy,
     pub timing: Timing,
+    pub data_keys: DataKeys,
     pub members: BTreeMap<u64, Member>,
     /// Makes certificates where the network is a real one.
     authority: Option<RootAuthority>,
@@ -85,8 +86,12 @@ pub struct Member {
     tasks: Tasks,
 }
 
-pub fn data_key() -> DataKey {
-    DataKey::generate(&mut SeededRandom::new(1, "data key"))
+pub fn data_keys() -> DataKeys {
+    DataKeys { current: data_key(1), version: 1, previous: None }
+}
+
+pub fn data_key(number: u64) -> DataKey {
+    DataKey::generate(&mut SeededRandom::new(number, "data key"))
 }
 
 impl Group {
@@ -96,6 +101,7 @@ impl Group {
             tasks: Tasks::new(),
             policy: SnapshotPolicy { interval: 10_000, log_entries_kept: 500 },
             timing: PATIENT,
+            data_keys: data_keys(),
             members: BTreeMap::new(),
             authority: None,
             addresses: Arc::default(),
@@ -176,7 +182,7 @@ impl Group {
             folder: self.path(node),
             cluster: CLUSTER,
             raft_id,
-            data_key: data_key(),
+            data_keys: self.data_keys.clone(),
             timing: self.timing,
             snapshots: self.policy,
             snapshots_kept: 0,

@@ -5,6 +5,7 @@ mod disk;
 mod durability;
 mod group;
 mod log;
+mod reseal;
 mod suite;
 mod wire;
 
@@ -30,6 +31,8 @@ pub fn create_cluster(id: u64) -> Proposal {
         address_pools: Vec::new(),
         subnet_size: 24,
         data_path_port: 4789,
+        at_rest: Default::default(),
+        clients: Default::default(),
     };
     Proposal { id, at: Timestamp(1), changes: vec![Change::Cluster(Write::Create(cluster))] }
 }

@@ -11,15 +11,12 @@ use common::object::resources::{GenericGrant, GenericStock};
 
 use super::host::{host, port_name};
 use super::names;
+use crate::runtime::files::FileMount;
 use crate::runtime::{RunError, TaskSetup};
 
-/// What the engine is asked to create.
-pub fn container(setup: &TaskSetup) -> Result<ContainerCreateBody, RunError> {
+/// What the engine is asked to create. `files` are its secrets and configs, in place.
+pub fn container(setup: &TaskSetup, files: &[FileMount]) -> Result<ContainerCreateBody, RunError> {
     let spec = &setup.spec.container;
-    if !spec.secrets.is_empty() || !spec.configs.is_empty() {
-        // Better not at all than without what it relies on.
-        return Err(RunError::Fatal("this node cannot give secrets or configs to a container".into()));
-    }
     Ok(ContainerCreateBody {
         image: Some(spec.image.clone()),
         // With a command the image's own arguments are dropped too; the engine sees to that.
@@ -39,7 +36,7 @@ pub fn container(setup: &TaskSetup) -> Result<ContainerCreateBody, RunError> {
             .map(|grace| i64::try_from(whole_seconds(grace)).unwrap_or(i64::MAX)),
         healthcheck: spec.health.as_ref().map(health),
         exposed_ports: some_list(&setup.ports.iter().map(port_name).collect::<Vec<_>>()),
-        host_config: Some(host(setup)?),
+        host_config: Some(host(setup, files)?),
         ..ContainerCreateBody::default()
     })
 }

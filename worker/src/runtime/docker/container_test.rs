@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::object::container::{
-    BindOptions, ContainerSpec, Device, DnsConfig, Driver, Extra, FileReference, HealthCheck, Mount,
-    MountKind, Privileges, Seccomp, Selinux, TmpfsOptions, Ulimit, VolumeOptions,
+    BindOptions, ContainerSpec, Device, DnsConfig, Driver, Extra, HealthCheck, Mount, MountKind, Privileges,
+    Seccomp, Selinux, TmpfsOptions, Ulimit, VolumeOptions,
 };
 use common::object::ports::{Port, Protocol, PublishMode};
 use common::object::resources::{GenericGrant, GenericStock, Limits, Requirements, Reservations};
@@ -15,6 +15,7 @@ use common::object::{NodeId, ServiceId, Slot, TaskId, TaskSpec};
 use serde_json::{Value, json};
 
 use super::container::container;
+use crate::runtime::files::FileMount;
 use crate::runtime::{RunError, TaskSetup};
 
 fn setup(spec: TaskSpec) -> TaskSetup {
@@ -30,6 +31,7 @@ fn setup(spec: TaskSpec) -> TaskSetup {
         spec: Arc::new(spec),
         ports: Vec::new(),
         granted: Vec::new(),
+        files: Vec::new(),
     }
 }
 
@@ -38,11 +40,11 @@ fn of(container: ContainerSpec) -> TaskSetup {
 }
 
 fn sent(setup: &TaskSetup) -> Value {
-    serde_json::to_value(container(setup).unwrap()).unwrap()
+    serde_json::to_value(container(setup, &[]).unwrap()).unwrap()
 }
 
 fn refused(setup: &TaskSetup) -> String {
-    match container(setup) {
+    match container(setup, &[]) {
         Err(RunError::Fatal(words)) => words,
         other => panic!("refused for good: {other:?}"),
     }
@@ -126,6 +128,21 @@ fn each_field_has_its_place() {
 }
 
 #[test]
+fn secrets_and_configs_are_mounted_and_said_nowhere_else() {
+    let setup = of(ContainerSpec {
+        mounts: vec![Mount { target: "/data".into(), ..Mount::default() }],
+        ..ContainerSpec::default()
+    });
+    let file =
+        FileMount { source: "/run/swarm/tasks/t/secrets/key".into(), target: "/run/secrets/key".into() };
+    let sent = serde_json::to_value(container(&setup, &[file]).unwrap()).unwrap();
+    let mount = json!({
+        "Type": "bind", "Source": "/run/swarm/tasks/t/secrets/key", "Target": "/run/secrets/key", "ReadOnly": true,
+    });
+    assert_eq!(sent.pointer("/HostConfig/Mounts/1"), Some(&mount));
+}
+
+#[test]
 fn what_a_node_cannot_do_is_refused_by_name() {
     let default = ContainerSpec::default;
     let extra =
@@ -137,8 +154,6 @@ fn what_a_node_cannot_do_is_refused_by_name() {
     let mount = |mount: Mount| ContainerSpec { mounts: vec![mount], ..default() };
     #[rustfmt::skip]
     let cases = [
-        (ContainerSpec { secrets: vec![FileReference::default()], ..default() }, "this node cannot give secrets or configs to a container"),
-        (ContainerSpec { configs: vec![FileReference::default()], ..default() }, "this node cannot give secrets or configs to a container"),
         (mount(Mount { kind: MountKind::Cluster, target: "/c".into(), ..Mount::default() }), "mount /c: this node has no cluster volumes"),
         (mount(Mount { kind: MountKind::Bind, bind: Some(BindOptions { propagation: "wide".into(), ..BindOptions::default() }), ..Mount::default() }), "bind propagation wide: unknown"),
         (extra("some"), "gpus some: not all, a count, or device=…"),

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder,
+    StopContainerOptionsBuilder,
 };
 use common::limits::{ENGINE_CALL_TIME_MAX, ENGINE_STEP_TIME_MAX};
 use common::object::TaskId;
@@ -150,6 +151,27 @@ impl Containers {
             })
             .await;
         unless_gone(stopped)
+    }
+
+    /// Sends a signal to the container's first process; nothing where it does not run.
+    pub async fn signal(&self, task: TaskId, signal: &str) -> Result<(), RunError> {
+        let Some(found) = self.find(task).await? else { return Ok(()) };
+        if stage(&found)? != Stage::Running {
+            return Ok(());
+        }
+        let id = found.id.unwrap_or_default();
+        let options = KillContainerOptionsBuilder::default().signal(signal).build();
+        let sent = self
+            .engine
+            .ask(Work::Step, ENGINE_CALL_TIME_MAX, async |client: bollard::Docker| {
+                client.kill_container(&id, Some(options)).await
+            })
+            .await;
+        match sent {
+            // It has ended meanwhile.
+            Err(error) if error.is(CONFLICT) => Ok(()),
+            sent => unless_gone(sent),
+        }
     }
 
     pub async fn remove(&self, task: TaskId) -> Result<(), RunError> {

@@ -15,12 +15,13 @@ use common::object::service::NetworkAttachment;
 
 use super::container::{some_list, some_text};
 use super::mounts::mounts;
+use crate::runtime::files::FileMount;
 use crate::runtime::{RunError, TaskSetup};
 
 /// The least that engines take as reservation: a smaller one, which may be asked for, would be refused.
 const MEMORY_RESERVATION_BYTES_MIN: i64 = 6 << 20;
 
-pub fn host(setup: &TaskSetup) -> Result<HostConfig, RunError> {
+pub fn host(setup: &TaskSetup, files: &[FileMount]) -> Result<HostConfig, RunError> {
     let spec = &setup.spec.container;
     let extra = &spec.extra;
     let mode = network_mode(&setup.spec.networks)?;
@@ -30,7 +31,7 @@ pub fn host(setup: &TaskSetup) -> Result<HostConfig, RunError> {
             .then(|| bindings(&setup.ports))
             .filter(|ports| !ports.is_empty()),
         network_mode: Some(mode),
-        mounts: Some(mounts(&spec.mounts)?).filter(|mounts| !mounts.is_empty()),
+        mounts: Some(mounts(&spec.mounts, files)?).filter(|mounts| !mounts.is_empty()),
         log_config: setup.spec.log_driver.as_ref().map(|driver| HostConfigLogConfig {
             typ: some_text(&driver.name),
             config: Some(driver.options.clone().into_iter().collect()),

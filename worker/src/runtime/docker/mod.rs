@@ -31,6 +31,7 @@ use self::containers::Containers;
 use self::engine::Engine;
 use self::image::Images;
 use self::watch::Known;
+use super::files::{Reader, TaskFiles};
 use super::{CommandResult, LogOptions, Progress, RunError, Runtime, Seen, TaskSetup};
 
 mod command;
@@ -59,6 +60,8 @@ pub struct DockerSettings {
     pub node: NodeId,
     /// Pull no image. `prefers_offline` says what the environment wants.
     pub prefer_offline: bool,
+    /// Where secrets and configs lie for the engine to mount. It has to see the same folder.
+    pub files: Arc<TaskFiles>,
 }
 
 /// What the daemon's environment says about `DockerSettings::prefer_offline`.
@@ -70,6 +73,7 @@ pub fn prefers_offline() -> bool {
 pub struct Docker {
     containers: Containers,
     images: Images,
+    files: Arc<TaskFiles>,
     tasks: Tasks,
     in_hand: Mutex<HashMap<TaskId, Weak<tokio::sync::Mutex<()>>>>,
 }
@@ -83,6 +87,7 @@ impl Docker {
         Self {
             images: Images::new(engine.clone(), tasks.clone(), settings.prefer_offline),
             containers: Containers { engine, known },
+            files: settings.files,
             tasks: tasks.clone(),
             in_hand: Mutex::default(),
         }
@@ -142,18 +147,23 @@ impl Runtime for Docker {
             if self.containers.find_by_name(setup).await?.is_some() {
                 return Ok(());
             }
-            let body = container::container(setup)?;
+            let body = container::container(setup, &self.files.mounts(setup)?)?;
             let image = &setup.spec.container.image;
             let auth = setup.spec.registry_auth.as_ref().filter(|auth| !auth.reveal().is_empty());
             self.images.ensure(image, auth, progress).await?;
+            self.files.place(setup, Reader::Engine).await?;
             let (containers, setup) = (self.containers.clone(), setup.clone());
             self.to_its_end(setup.task, async move { containers.create(&setup, body).await }).await
         })
     }
 
     fn start<'a>(&'a self, setup: &'a TaskSetup) -> BoxFuture<'a, Result<(), RunError>> {
-        let (containers, task) = (self.containers.clone(), setup.task);
-        Box::pin(self.to_its_end(task, async move { containers.start(task).await }))
+        Box::pin(async move {
+            // Also after a restart of the machine, which left the container and not the files.
+            self.files.place(setup, Reader::Engine).await?;
+            let (containers, task) = (self.containers.clone(), setup.task);
+            self.to_its_end(task, async move { containers.start(task).await }).await
+        })
     }
 
     fn look(&self, task: TaskId) -> BoxFuture<'_, Result<Seen, RunError>> {
@@ -197,12 +207,37 @@ impl Runtime for Docker {
     fn remove(&self, task: TaskId) -> BoxFuture<'_, Result<(), RunError>> {
         Box::pin(async move {
             self.settled(task).await;
-            self.containers.remove(task).await
+            self.containers.remove(task).await?;
+            self.files.remove(task).await
         })
     }
 
+    fn refresh<'a>(&'a self, setup: &'a TaskSetup) -> BoxFuture<'a, Result<(), RunError>> {
+        Box::pin(async move {
+            for signal in self.files.refresh(setup).await? {
+                self.containers.signal(setup.task, &signal).await?;
+            }
+            self.files.signalled(setup.task);
+            Ok(())
+        })
+    }
+
+    fn release(&self, task: TaskId) -> BoxFuture<'_, Result<(), RunError>> {
+        Box::pin(async move {
+            self.settled(task).await;
+            self.files.remove(task).await
+        })
+    }
+
+    /// Also of those of which no more than files are left.
     fn present(&self) -> BoxFuture<'_, Result<Vec<TaskId>, RunError>> {
-        Box::pin(self.containers.all())
+        Box::pin(async move {
+            let mut present = self.containers.all().await?;
+            present.extend(self.files.tasks());
+            present.sort_unstable();
+            present.dedup();
+            Ok(present)
+        })
     }
 
     fn run_inside<'a>(

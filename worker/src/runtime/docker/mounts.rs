@@ -10,9 +10,23 @@ use common::object::container::{BindOptions, Mount, MountKind, TmpfsOptions, Vol
 
 use super::container::some_text;
 use crate::runtime::RunError;
+use crate::runtime::files::FileMount;
 
-pub fn mounts(mounts: &[Mount]) -> Result<Vec<EngineMount>, RunError> {
-    mounts.iter().map(mount).collect()
+/// The mounts of a spec, and those of its secrets and configs.
+pub fn mounts(mounts: &[Mount], files: &[FileMount]) -> Result<Vec<EngineMount>, RunError> {
+    mounts.iter().map(mount).chain(files.iter().map(|file| Ok(file_mount(file)))).collect()
+}
+
+/// Of this kind a mount is refused where the engine does not see what is to be mounted: it is never an empty folder
+/// instead.
+fn file_mount(file: &FileMount) -> EngineMount {
+    EngineMount {
+        typ: Some(MountType::BIND),
+        source: Some(file.source.to_string_lossy().into_owned()),
+        target: Some(file.target.clone()),
+        read_only: Some(true),
+        ..EngineMount::default()
+    }
 }
 
 fn mount(mount: &Mount) -> Result<EngineMount, RunError> {

@@ -59,7 +59,10 @@ use self::log::follow::LogWatch;
 use self::look::Found;
 use self::ports::PortBook;
 use self::supervisor::Answer;
+use super::files::{Owner, Reader, TaskFiles};
 use super::{CommandResult, Exit, LogOptions, Progress, RunError, Runtime, Seen, TaskSetup};
+
+pub(crate) use self::folder::make_dir;
 
 /// First argument of our program when it is to be one of the processes beside the daemon.
 pub const ENTRY: &str = "task-supervisor";
@@ -91,19 +94,26 @@ struct Inner {
     live: Mutex<BTreeMap<TaskId, Arc<Live>>>,
     ports: Mutex<PortBook>,
     logs: LogWatch,
+    files: Arc<TaskFiles>,
 }
 
 impl ProcessRuntime {
     /// Finds the tasks of an earlier life in `root`, which is made if need be. `tasks` owns what runs in the
-    /// background.
-    pub fn open(root: PathBuf, tasks: Tasks, clock: Arc<dyn Clock>) -> Result<Self, RunError> {
+    /// background; secrets and configs go to `files`.
+    pub fn open(
+        root: PathBuf,
+        files: Arc<TaskFiles>,
+        tasks: Tasks,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, RunError> {
         // The kernel's name for our own program: it holds also when the file was replaced by a newer one.
-        Self::open_with(root, tasks, clock, "/proc/self/exe".into())
+        Self::open_with(root, files, tasks, clock, "/proc/self/exe".into())
     }
 
     /// The same with another program that has `supervisor_main`.
     pub fn open_with(
         root: PathBuf,
+        files: Arc<TaskFiles>,
         tasks: Tasks,
         clock: Arc<dyn Clock>,
         supervisor: PathBuf,
@@ -122,6 +132,7 @@ impl ProcessRuntime {
             live: Mutex::default(),
             ports: Mutex::default(),
             logs: LogWatch::default(),
+            files,
         });
         inner.sweep()?;
         Ok(Self { inner })
@@ -204,7 +215,10 @@ impl Inner {
         let not_enforced = plan.not_enforced.join(", ");
         let mut book = self.ports.lock().expect("no holder panics");
         let ports = book.give(setup.task, &setup.ports).map_err(RunError::Temporary)?;
-        let launch = setup::launch(setup, &folder, ports, plan)
+        let launch = self
+            .files
+            .process_folders(setup)
+            .and_then(|files| setup::launch(setup, &folder, ports, plan, &files))
             .inspect_err(|_| book.forget(setup.task))
             .map_err(RunError::Fatal)?;
         drop(book);
@@ -223,6 +237,33 @@ impl Inner {
             };
             tracing::warn!(task.id = %setup.task, limits = not_enforced, reason, "limits of a task are not enforced");
         }
+        Ok(())
+    }
+
+    /// Has a prepared task's secrets and configs in place, for its user.
+    async fn place_files(self: &Arc<Self>, setup: &TaskSetup) -> Result<(), RunError> {
+        if setup.files.is_empty() {
+            return Ok(());
+        }
+        let folder = self.folder(setup.task);
+        let launch = blocking(move || folder.launch().map_err(look::failed)).await?;
+        let identity = launch.and_then(|launch| launch.program.identity);
+        let owner = identity.map(|identity| Owner { user: identity.user, group: identity.group });
+        self.files.place(setup, Reader::Process(owner)).await
+    }
+
+    /// Newer files, and a word to the task's supervisor, which sends the signal: it knows whether the process is there.
+    async fn refresh(self: &Arc<Self>, setup: &TaskSetup) -> Result<(), RunError> {
+        let signals = self.files.refresh(setup).await?;
+        let folder = self.folder(setup.task);
+        for signal in signals {
+            let order = supervisor::signal_order(signal::parse(&signal).map_err(RunError::Fatal)?);
+            let folder = folder.clone();
+            if !blocking(move || folder.order(&order).map_err(look::failed)).await? {
+                return Err(RunError::Temporary("the task's supervisor is not there".into()));
+            }
+        }
+        self.files.signalled(setup.task);
         Ok(())
     }
 
@@ -353,6 +394,7 @@ impl Runtime for ProcessRuntime {
         async move {
             let (inner, copy) = (self.inner.clone(), setup.clone());
             blocking(move || inner.prepare(&copy)).await?;
+            self.inner.place_files(setup).await?;
             self.inner.tell(setup.task);
             Ok(())
         }
@@ -360,7 +402,11 @@ impl Runtime for ProcessRuntime {
     }
 
     fn start<'a>(&'a self, setup: &'a TaskSetup) -> BoxFuture<'a, Result<(), RunError>> {
-        self.inner.start(setup.task).boxed()
+        async move {
+            self.inner.place_files(setup).await?;
+            self.inner.start(setup.task).await
+        }
+        .boxed()
     }
 
     fn look(&self, task: TaskId) -> BoxFuture<'_, Result<Seen, RunError>> {
@@ -398,10 +444,19 @@ impl Runtime for ProcessRuntime {
     fn remove(&self, task: TaskId) -> BoxFuture<'_, Result<(), RunError>> {
         async move {
             self.inner.stop(task, Signal::SIGKILL, Duration::ZERO).await?;
+            self.inner.files.remove(task).await?;
             let inner = self.inner.clone();
             blocking(move || inner.delete(task)).await
         }
         .boxed()
+    }
+
+    fn refresh<'a>(&'a self, setup: &'a TaskSetup) -> BoxFuture<'a, Result<(), RunError>> {
+        self.inner.refresh(setup).boxed()
+    }
+
+    fn release(&self, task: TaskId) -> BoxFuture<'_, Result<(), RunError>> {
+        async move { self.inner.files.remove(task).await }.boxed()
     }
 
     fn present(&self) -> BoxFuture<'_, Result<Vec<TaskId>, RunError>> {

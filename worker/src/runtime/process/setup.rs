@@ -3,7 +3,7 @@
 //! Nothing a task asks for is passed over: what a process cannot have is refused by name.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use common::limits::{PROCESS_LOG_FILE_BYTES, PROCESS_LOG_FILES, PROCESS_STOP_GRACE};
 use common::object::TaskSpec;
@@ -27,12 +27,14 @@ pub fn marker(task: &str) -> (String, String) {
     ("SWARM_TASK_ID".into(), task.into())
 }
 
-/// Checks a task and says how to run it. `ports` are given out, `plan` is made.
+/// Checks a task and says how to run it. `ports` are given out, `plan` is made, `files` are the folders of its secrets
+/// and configs.
 pub fn launch(
     setup: &TaskSetup,
     folder: &TaskFolder,
     ports: Vec<Port>,
     plan: Plan,
+    files: &[(&'static str, PathBuf)],
 ) -> Result<Launch, String> {
     let spec = &setup.spec.container;
     let refused = refused(&setup.spec);
@@ -50,7 +52,7 @@ pub fn launch(
     Ok(Launch {
         program: Program {
             command,
-            env: environment(setup, &owner, &ports),
+            env: environment(setup, &owner, &ports, files),
             folder: (!spec.dir.is_empty()).then(|| spec.dir.clone().into()),
             work: folder.work(),
             identity: owner.identity,
@@ -91,8 +93,8 @@ fn refused(spec: &TaskSpec) -> Vec<&'static str> {
         health: _,
         hosts,
         dns,
-        secrets,
-        configs,
+        secrets: _, // files in folders of its own
+        configs: _,
         isolation,
         sysctls,
         capabilities_add,
@@ -125,8 +127,6 @@ fn refused(spec: &TaskSpec) -> Vec<&'static str> {
         (!mounts.is_empty(), "mounts"),
         (!hosts.is_empty(), "hosts file of its own"),
         (dns.is_some(), "DNS settings of its own"),
-        (!secrets.is_empty(), "secrets"),
-        (!configs.is_empty(), "configs"),
         (!matches!(isolation.as_str(), "" | "default"), "isolation"),
         (!sysctls.is_empty(), "sysctls of its own"),
         (!capabilities_add.is_empty(), "added capabilities"),
@@ -147,8 +147,14 @@ fn refused(spec: &TaskSpec) -> Vec<&'static str> {
     asked.into_iter().filter(|(asked, _)| *asked).map(|(_, name)| name).collect()
 }
 
-/// The whole environment of a task; what its service says comes last and wins, the marker apart.
-fn environment(setup: &TaskSetup, owner: &Owner, ports: &[Port]) -> Vec<(String, String)> {
+/// The whole environment of a task; what its service says comes last and wins, the marker and the way to its files
+/// apart.
+fn environment(
+    setup: &TaskSetup,
+    owner: &Owner,
+    ports: &[Port],
+    files: &[(&'static str, PathBuf)],
+) -> Vec<(String, String)> {
     let mut env: BTreeMap<String, String> = BTreeMap::new();
     env.insert("PATH".into(), PATH.into());
     env.insert("HOME".into(), owner.home.clone());
@@ -169,6 +175,9 @@ fn environment(setup: &TaskSetup, owner: &Owner, ports: &[Port]) -> Vec<(String,
             Some((name, value)) => env.insert(name.into(), value.into()),
             None => env.remove(entry),
         };
+    }
+    for (name, folder) in files {
+        env.insert(name.to_string(), folder.to_string_lossy().into_owned());
     }
     let (name, value) = marker(&setup.task.to_string());
     env.insert(name, value);
@@ -246,11 +255,13 @@ pub mod tests {
             spec: Arc::new(TaskSpec { container, ..TaskSpec::default() }),
             ports: Vec::new(),
             granted: Vec::new(),
+            files: Vec::new(),
         }
     }
 
     fn launched(setup: &TaskSetup) -> Result<Launch, String> {
-        launch(setup, &TaskFolder::new("/tasks/x".into()), setup.ports.clone(), Plan::default())
+        let files = [("SWARM_SECRETS_DIR", "/run/x/secrets".into())];
+        launch(setup, &TaskFolder::new("/tasks/x".into()), setup.ports.clone(), Plan::default(), &files)
     }
 
     fn runs(change: impl FnOnce(&mut ContainerSpec)) -> Result<Launch, String> {
@@ -326,6 +337,7 @@ pub mod tests {
             "HOSTNAME=here",
             &format!("PATH={PATH}"),
             "SWARM_PORT_80=8080",
+            "SWARM_SECRETS_DIR=/run/x/secrets",
             "SWARM_TASK_ID=0000000000000000000000007",
         ];
         assert_eq!(lines, expected);

@@ -2,7 +2,8 @@
 //! how it ended. It outlives the daemon, so that the task does.
 //!
 //! One thread, one loop, no runtime: it waits for its signals, for orders, for output and for the end of a grace
-//! period, and for nothing else. It says once, on its standard output, whether the program runs.
+//! period. Now and then it looks whether its folder is still there: without one nobody can reach it any more, and the
+//! task counts as gone, so it ends the task. It says once, on its standard output, whether the program runs.
 //!
 //! Not here: what the program needs before it begins (`program`), what the daemon makes of all this (the module).
 
@@ -13,13 +14,15 @@ use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
-use common::limits::{PROCESS_KILL_AGAIN, PROCESS_LOG_LINE_BYTES_MAX};
+use common::limits::{
+    PROCESS_FOLDER_LOOK, PROCESS_FOLDER_MISSED_MAX, PROCESS_KILL_AGAIN, PROCESS_LOG_LINE_BYTES_MAX,
+};
 use common::report::Report;
 use common::time::{Clock, Monotonic, SystemClock};
 use common::wire::logs::LogStream;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
@@ -49,10 +52,27 @@ pub fn stop_order(signal: Signal, grace: Duration) -> String {
     format!("stop {} {}\n", signal as i32, grace.as_millis())
 }
 
-fn read_order(line: &str) -> Option<(Signal, Duration)> {
-    let mut words = line.strip_prefix("stop ")?.split(' ');
-    let signal = Signal::try_from(words.next()?.parse::<i32>().ok()?).ok()?;
-    Some((signal, Duration::from_millis(words.next()?.parse().ok()?)))
+/// Asks the supervisor to send the task's first process a signal.
+pub fn signal_order(signal: Signal) -> String {
+    format!("signal {}\n", signal as i32)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Stop(Signal, Duration),
+    Signal(Signal),
+}
+
+fn read_order(line: &str) -> Option<Order> {
+    let words: Vec<&str> = line.split(' ').collect();
+    let signal = |word: &str| Signal::try_from(word.parse::<i32>().ok()?).ok();
+    match words[..] {
+        ["stop", number, grace] => {
+            Some(Order::Stop(signal(number)?, Duration::from_millis(grace.parse().ok()?)))
+        }
+        ["signal", number] => Some(Order::Signal(signal(number)?)),
+        _ => None,
+    }
 }
 
 /// Supervises the task of that folder, from its start to its end.
@@ -90,9 +110,12 @@ struct Supervisor {
     streams: Vec<(LogStream, OwnedFd)>,
     log: Option<LogWriter>,
     stop: Option<Stop>,
+    /// When to look for the folder next, and how often in a row it was not there.
+    next_look: Monotonic,
+    missed: u32,
     /// Held to its end: others see by them that there is a supervisor.
     _alive: File,
-    _lock: File,
+    lock: File,
 }
 
 /// The task was told to end.
@@ -129,8 +152,10 @@ impl Supervisor {
             streams,
             log,
             stop: None,
+            next_look: SystemClock.monotonic().plus(PROCESS_FOLDER_LOOK),
+            missed: 0,
             _alive: alive,
-            _lock: lock,
+            lock,
         };
         if let Err(error) = supervisor.write_down() {
             family::end_all(first, std::thread::sleep);
@@ -161,8 +186,9 @@ impl Supervisor {
                 // Somebody else took notice of its end, which only a fault of ours makes possible.
                 break Ending::Signal(Signal::SIGKILL);
             }
-            let pause = self.enforce_stop();
-            self.wait(pause);
+            let look = self.look_for_folder();
+            let pause = self.enforce_stop().map_or(look, |pause| pause.min(look));
+            self.wait(Some(pause));
         };
         let first = self.first;
         let all_ended = family::end_all(first, |pause| self.wait(Some(pause)));
@@ -207,6 +233,26 @@ impl Supervisor {
         reasons.join("; ")
     }
 
+    /// Gives up the task of a folder that was deleted under it, or that another one lies in the place of. Not at the
+    /// first look: somebody may be moving things. Gives the time until the next one.
+    fn look_for_folder(&mut self) -> Duration {
+        let now = SystemClock.monotonic();
+        if now >= self.next_look {
+            self.next_look = now.plus(PROCESS_FOLDER_LOOK);
+            self.missed = if self.folder.holds(&self.lock) { 0 } else { self.missed + 1 };
+            if self.missed >= PROCESS_FOLDER_MISSED_MAX && self.stop.is_none() {
+                self.stop_as_agreed();
+            }
+        }
+        self.next_look.since(now)
+    }
+
+    /// With the signal and the grace period that the task was given.
+    fn stop_as_agreed(&mut self) {
+        let signal = Signal::try_from(self.launch.stop_signal).unwrap_or(Signal::SIGTERM);
+        self.begin_stop(signal, self.launch.stop_grace);
+    }
+
     /// Kills what has not ended in its grace period. Gives the time until something is to be done.
     fn enforce_stop(&mut self) -> Option<Duration> {
         let stop = self.stop.as_mut()?;
@@ -232,8 +278,7 @@ impl Supervisor {
         let ready: Vec<bool> = polled.iter().map(|one| one.any().unwrap_or(true)).collect();
         if ready[0] && family::asked_to_end(&self.signals) {
             // Whoever ends us means the task.
-            let signal = Signal::try_from(self.launch.stop_signal).unwrap_or(Signal::SIGTERM);
-            self.begin_stop(signal, self.launch.stop_grace);
+            self.stop_as_agreed();
         }
         if ready[1] {
             self.take_orders();
@@ -251,8 +296,12 @@ impl Supervisor {
         let mut buffer = [0; 512];
         let Ok(length) = self.control.read(&mut buffer) else { return };
         let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
-        for (signal, grace) in text.lines().filter_map(read_order) {
-            self.begin_stop(signal, grace);
+        for order in text.lines().filter_map(read_order) {
+            match order {
+                Order::Stop(signal, grace) => self.begin_stop(signal, grace),
+                // It may have ended meanwhile; until it is reaped, which is our doing, its number is nobody else's.
+                Order::Signal(signal) => drop(kill(self.first, signal)),
+            }
         }
     }
 
@@ -342,8 +391,20 @@ mod tests {
     #[test]
     fn orders_are_read_as_they_are_written() {
         let (signal, grace) = (Signal::SIGINT, Duration::from_millis(1_500));
-        assert_eq!(read_order(stop_order(signal, grace).trim_end()), Some((signal, grace)));
-        for odd in ["", "stop", "stop x 1", "stop 15", "stop 15 -1", "stop 1500 1", "go 15 1"] {
+        assert_eq!(read_order(stop_order(signal, grace).trim_end()), Some(Order::Stop(signal, grace)));
+        assert_eq!(read_order(signal_order(signal).trim_end()), Some(Order::Signal(signal)));
+        for odd in [
+            "",
+            "stop",
+            "stop x 1",
+            "stop 15",
+            "stop 15 -1",
+            "stop 1500 1",
+            "go 15 1",
+            "signal",
+            "signal x",
+            "signal 1 1",
+        ] {
             assert_eq!(read_order(odd), None, "{odd}");
         }
     }

@@ -40,11 +40,11 @@ pub struct Items {
     #[arg(long = "network", value_name = "NETWORK", value_parser = network::parse)]
     pub networks: Vec<Network>,
 
-    /// Secret as a file: NAME, or source=,target=,uid=,gid=,mode=
+    /// Secret as a file: NAME, or source=,target=,uid=,gid=,mode=,version=N,refresh=SIGNAL (follow new versions in place)
     #[arg(long = "secret", value_name = "SECRET", value_parser = secret_reference::secret)]
     pub secrets: Vec<Reference>,
 
-    /// Config as a file: NAME, or source=,target=,uid=,gid=,mode=
+    /// Config as a file: NAME, or source=,target=,uid=,gid=,mode=,version=N,refresh=SIGNAL (follow new versions in place)
     #[arg(long = "config", value_name = "CONFIG", value_parser = secret_reference::config)]
     pub configs: Vec<Reference>,
 

@@ -256,12 +256,19 @@ fn files(container: &mut Value, list_name: &str, kind: &str, added: &[Found], re
     });
     for Found { reference, id } in added {
         references.retain(|other| look(other, &["File", "Name"]).as_str() != Some(&reference.target));
-        let Reference { name, target, uid, gid, mode } = reference;
-        references.push(json!({
+        let Reference { name, target, uid, gid, mode, version, refresh } = reference;
+        let mut shown = json!({
             "File": {"Name": target, "UID": uid, "GID": gid, "Mode": mode},
             id_key.as_str(): id,
             name_key.as_str(): name,
-        }));
+        });
+        if *version > 0 {
+            shown["Version"] = (*version).into();
+        }
+        if let Some(signal) = refresh {
+            shown["Refresh"] = signal.as_str().into();
+        }
+        references.push(shown);
     }
     put(container, list_name, list(references));
 }

@@ -1,0 +1,392 @@
+//! Secrets and configs on real daemons, in processes and in containers: what the tasks find, and that the value is
+//! nowhere else: not on a disk, in a log, in what anybody is shown, nor on a node that has no use for it.
+
+mod secrets {
+    pub mod search;
+}
+
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use harness::client::Client;
+use harness::cluster::{Cluster, SOON, options};
+use harness::services::{Runtime, Spec, Task};
+use harness::wait::wait_until;
+use nix::sys::signal::Signal;
+use secrets::search::{in_files, in_memory};
+use serde_json::{Value, json};
+
+/// A value that nobody else has.
+fn value() -> String {
+    let id = common::object::TaskId::generate(&mut common::random::SystemRandom);
+    format!("hunter2-{id}")
+}
+
+fn base64(text: &str) -> String {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for three in text.as_bytes().chunks(3) {
+        let bits =
+            three.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        for place in 0..4 {
+            let letter = LETTERS[(bits >> (18 - 6 * place) & 63) as usize];
+            out.push(if place <= three.len() { letter as char } else { '=' });
+        }
+    }
+    out
+}
+
+/// Makes a secret or config, and gives its id.
+async fn create(client: &Client, kind: &str, name: &str, data: &str, more: Value) -> String {
+    let mut body = json!({ "Name": name, "Data": base64(data) });
+    if let (Some(body), Some(more)) = (body.as_object_mut(), more.as_object()) {
+        body.extend(more.clone());
+    }
+    let answer: Value = client.post(&format!("/{kind}s/create"), &body).await.unwrap().json().unwrap();
+    answer["ID"].as_str().expect("an ID").to_owned()
+}
+
+fn secret(id: &str, name: &str, target: &str, owner: (u32, u32), mode: u32) -> Value {
+    let (uid, gid) = (owner.0.to_string(), owner.1.to_string());
+    json!({ "SecretID": id, "SecretName": name, "File": { "Name": target, "UID": uid, "GID": gid, "Mode": mode } })
+}
+
+fn config(id: &str, name: &str, target: &str) -> Value {
+    json!({ "ConfigID": id, "ConfigName": name, "File": { "Name": target, "UID": "0", "GID": "0", "Mode": 0o444 } })
+}
+
+fn on(spec: Spec, node: &str) -> Spec {
+    spec.with("TaskTemplate.Placement", json!({ "Constraints": [format!("node.id=={node}")] }))
+}
+
+/// The host's path of a task's secret.
+fn path(cluster: &Cluster, task: &Task, name: &str) -> PathBuf {
+    let node = cluster.index_of(&task.node).expect("a node of ours");
+    cluster.nodes[node].secrets_folder().join(&task.id).join(name)
+}
+
+/// What a task sees at a path, by its process: the whole file, and its owner and mode.
+fn seen(task: &Task, inside: &str) -> (String, (u32, u32, u32)) {
+    let path =
+        Path::new("/proc").join(task.pid.to_string()).join("root").join(inside.trim_start_matches('/'));
+    let found = std::fs::metadata(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    (std::fs::read_to_string(&path).unwrap(), (found.uid(), found.gid(), found.mode() & 0o7777))
+}
+
+/// Where the task finds its secrets and its configs.
+fn places(runtime: Runtime, task: &Task) -> [String; 2] {
+    if runtime == Runtime::Docker {
+        return ["/run/secrets".into(), String::new()];
+    }
+    let environment = std::fs::read_to_string(format!("/proc/{}/environ", task.pid)).unwrap();
+    ["SWARM_SECRETS_DIR=", "SWARM_CONFIGS_DIR="].map(|name| {
+        let entry = environment.split('\0').find_map(|entry| entry.strip_prefix(name));
+        entry.expect("the variable is there").to_owned()
+    })
+}
+
+async fn are_given_and_nowhere_else(runtime: Runtime, test: &str) {
+    if !runtime.is_here(test) || !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let cluster = Cluster::with_options(1, options(1, 2)).await.unwrap();
+    let (client, value) = (cluster.client(0), value());
+    let key = create(&client, "secret", "key", &value, json!({})).await;
+    let template = "{{.Service.Name}}/{{.Task.Slot}} {{env \"COLOUR\"}}\n";
+    let app = create(&client, "config", "app", template, json!({ "Templating": { "Name": "golang" } })).await;
+    let user = (1234, 5678);
+    let spec = on(runtime.service("web", 1), cluster.id(1))
+        .env(&["COLOUR=blue"])
+        .with("TaskTemplate.ContainerSpec.User", json!("1234:5678"))
+        .with("TaskTemplate.ContainerSpec.Secrets", json!([secret(&key, "key", "a/key", user, 0o400)]))
+        .with("TaskTemplate.ContainerSpec.Configs", json!([config(&app, "app", "app.conf")]));
+    let spec = if runtime == Runtime::Docker {
+        spec.with("TaskTemplate.ContainerSpec.ReadOnly", json!(true))
+    } else {
+        spec
+    };
+    client.create_service(&spec).await.unwrap();
+    let tasks = cluster.running("web", 1, SOON).await.unwrap();
+    let task = &tasks[0];
+    let [secrets, configs] = places(runtime, task);
+    assert_eq!(seen(task, &format!("{secrets}/a/key")), (value.clone(), (1234, 5678, 0o400)));
+    assert_eq!(seen(task, &format!("{configs}/app.conf")), ("web/1 blue\n".into(), (0, 0, 0o444)));
+    if runtime == Runtime::Docker {
+        let read = |user: &str| {
+            let arguments = ["exec", "-u", user, &task.container, "cat", "/run/secrets/a/key"];
+            Command::new("docker").args(arguments).output().unwrap()
+        };
+        assert_eq!(read("1234:5678").stdout, value.as_bytes());
+        assert!(!read("4321").status.success(), "it is not another user's");
+        let inspected = Command::new("docker").args(["inspect", &task.container]).output().unwrap();
+        assert!(inspected.status.success() && !contains(&inspected.stdout, &value));
+        let root = Command::new("docker").args(["info", "-f", "{{.DockerRootDir}}"]).output().unwrap();
+        let root = String::from_utf8(root.stdout).unwrap();
+        assert_eq!(in_files(Path::new(root.trim()), &value), Vec::<PathBuf>::new());
+    } else {
+        let stranger =
+            Command::new("cat").arg(format!("{secrets}/a/key")).uid(4321).gid(4321).output().unwrap();
+        assert!(!stranger.status.success(), "it is not another user's");
+    }
+
+    // Its node has it, and that this can be seen is what makes the rest mean something.
+    let pid = |index: usize| cluster.nodes[index].id().expect("it runs");
+    assert!(in_memory(pid(1), &value).unwrap(), "the node that runs the task has the value");
+    assert!(!in_memory(pid(2), &value).unwrap(), "the node that does not has never had it");
+    nowhere_else(&cluster, &value).await;
+
+    client.remove_service("web").await.unwrap();
+    let (folder, gone) = (path(&cluster, task, ""), "the files go with the task");
+    let is_gone = async || if folder.exists() { Err(folder.display().to_string()) } else { Ok(()) };
+    wait_until(gone, SOON, is_gone).await.unwrap();
+    nowhere_else(&cluster, &value).await;
+}
+
+fn contains(bytes: &[u8], value: &str) -> bool {
+    bytes.windows(value.len()).any(|part| part == value.as_bytes())
+}
+
+/// Looks for the value in all that a node writes and says.
+async fn nowhere_else(cluster: &Cluster, value: &str) {
+    for node in &cluster.nodes {
+        assert_eq!(in_files(node.folder(), value), Vec::<PathBuf>::new(), "{}", node.name());
+        assert!(!node.log().contains(value), "the log of {}", node.name());
+    }
+    let client = cluster.client(0);
+    let now = std::time::SystemTime::UNIX_EPOCH;
+    let until =
+        std::fs::metadata("/proc/self").unwrap().modified().unwrap().duration_since(now).unwrap().as_secs();
+    let events = format!("/events?since=1&until={}", until.saturating_sub(1));
+    for path in
+        ["/secrets", "/secrets/key", "/services", "/services/web", "/tasks", "/nodes", "/info", &events]
+    {
+        let answer = client.get(path).await.unwrap();
+        assert!(!contains(&answer.body, value) && !contains(&answer.body, &base64(value)), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn processes_are_given_secrets_that_are_nowhere_else() {
+    are_given_and_nowhere_else(Runtime::Process, "processes_are_given_secrets_that_are_nowhere_else").await;
+}
+
+#[tokio::test]
+async fn containers_are_given_secrets_that_are_nowhere_else() {
+    are_given_and_nowhere_else(Runtime::Docker, "containers_are_given_secrets_that_are_nowhere_else").await;
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_made_is_a_rejection_that_does_not_show_it() {
+    let cluster = Cluster::with_options(1, options(1, 0)).await.unwrap();
+    let (client, value) = (cluster.client(0), value());
+    let template = json!({ "Templating": { "Name": "golang" } });
+    let data = format!("{value} {{{{secret \"none\"}}}}");
+    let key = create(&client, "secret", "key", &data, template).await;
+    let spec = Runtime::Process.service("web", 1);
+    let spec =
+        spec.with("TaskTemplate.ContainerSpec.Secrets", json!([secret(&key, "key", "key", (0, 0), 0o444)]));
+    client.create_service(&spec).await.unwrap();
+    let is_rejected = |tasks: &[Task]| tasks.iter().any(|task| task.state == "rejected");
+    let tasks = cluster.tasks_until("a task is rejected", "web", SOON, is_rejected).await.unwrap();
+    let error = &tasks.iter().find(|task| task.state == "rejected").expect("one is").error;
+    assert!(error.starts_with("secret key: expanding it failed: "), "{error}");
+    assert!(!error.contains(&value) && !cluster.nodes[0].log().contains(&value));
+}
+
+#[tokio::test]
+async fn tasks_go_on_with_their_files_while_their_daemon_is_away() {
+    let mut cluster = Cluster::with_options(1, options(1, 1)).await.unwrap();
+    let (client, value) = (cluster.client(0), value());
+    let key = create(&client, "secret", "key", &value, json!({})).await;
+    let spec = on(Runtime::Process.service("web", 1), cluster.id(1));
+    let spec =
+        spec.with("TaskTemplate.ContainerSpec.Secrets", json!([secret(&key, "key", "key", (0, 0), 0o444)]));
+    client.create_service(&spec).await.unwrap();
+    let before = cluster.running("web", 1, SOON).await.unwrap();
+    let file = path(&cluster, &before[0], "secrets/key");
+    cluster.nodes[1].kill();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), value);
+    cluster.nodes[1].launch().await.unwrap();
+    cluster.all_ready(SOON).await.unwrap();
+    assert_eq!(cluster.running("web", 1, SOON).await.unwrap()[0].id, before[0].id, "it was left alone");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), value);
+    // And a new one on that node gets it again.
+    client.scale("web", 2).await.unwrap();
+    let tasks = cluster.running("web", 2, SOON).await.unwrap();
+    for task in &tasks {
+        assert_eq!(std::fs::read_to_string(path(&cluster, task, "secrets/key")).unwrap(), value);
+    }
+    // Who leaves leaves nothing behind.
+    let folder = cluster.nodes[1].secrets_folder();
+    cluster.nodes[1].client().leave(true).await.unwrap();
+    assert!(!folder.exists(), "{}", folder.display());
+}
+
+#[tokio::test]
+async fn a_daemon_leaves_no_core_dump() {
+    let folder = tempfile::tempdir().unwrap();
+    let dumps = "ulimit -c unlimited; kill -ABRT $$";
+    let shell = Command::new("sh").args(["-c", dumps]).current_dir(folder.path()).status().unwrap();
+    if !shell.core_dumped() {
+        return; // this machine makes none of anybody
+    }
+    let mut cluster = Cluster::with_options(1, options(1, 0)).await.unwrap();
+    let pid = cluster.nodes[0].id().expect("it runs").to_string();
+    let unlimited =
+        Command::new("prlimit").args(["--pid", &pid, "--core=unlimited:unlimited"]).status().unwrap();
+    assert!(unlimited.success());
+    cluster.nodes[0].signal(Signal::SIGABRT).unwrap();
+    let node = &mut cluster.nodes[0];
+    let ended = wait_until("it ends", Duration::from_secs(20), async || node.exited().ok_or(String::new()));
+    assert!(!ended.await.unwrap().core_dumped());
+}
+
+/// A new version of a secret, for all that use it.
+async fn rotate(client: &Client, name: &str, data: &str) {
+    let answer =
+        client.post(&format!("/swarm/x/secrets/{name}/rotate"), &json!({ "Data": base64(data) })).await;
+    answer.unwrap().ok().unwrap();
+}
+
+/// Three servers that give their secret to whoever asks for it, and do not start with a bad one.
+fn servers(key: &str) -> Spec {
+    let line = "grep -q bad $SWARM_SECRETS_DIR/key && exit 1; exec busybox httpd -f -p $SWARM_PORT_80 -h $SWARM_SECRETS_DIR";
+    Runtime::Process
+        .service("web", 3)
+        .shell(line)
+        .with("TaskTemplate.ContainerSpec.Secrets", json!([secret(key, "key", "key", (0, 0), 0o444)]))
+        .with(
+            "EndpointSpec",
+            json!({ "Ports": [{ "Protocol": "tcp", "TargetPort": 80, "PublishMode": "host" }] }),
+        )
+        .update(json!({ "Parallelism": 1, "Order": "stop-first", "Monitor": 500_000_000 }))
+}
+
+/// Asks the service as a client that knows its tasks: the next one where one does not answer.
+async fn ask(client: &Client, turn: usize) -> Result<String, String> {
+    let tasks: Vec<Value> = client
+        .get("/tasks")
+        .await
+        .map_err(|error| error.to_string())?
+        .json()
+        .map_err(|error| error.to_string())?;
+    let port = |task: &Value| {
+        let runs = task["Status"]["State"] == "running" && task["DesiredState"] == "running";
+        task["Status"]["PortStatus"]["Ports"][0]["PublishedPort"].as_u64().filter(|_| runs)
+    };
+    let ports: Vec<u64> = tasks.iter().filter_map(port).collect();
+    let mut tried = Vec::new();
+    for index in 0..ports.len() {
+        let port = ports[(turn + index) % ports.len()];
+        match fetch(port).await {
+            Ok(value) => return Ok(value),
+            Err(error) => tried.push(format!("{port}: {error}")),
+        }
+    }
+    Err(format!("nobody answered: {tried:?}"))
+}
+
+async fn fetch(port: u64) -> std::io::Result<String> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port as u16)).await?;
+    stream.write_all(b"GET /key HTTP/1.0\r\n\r\n").await?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await?;
+    match text.split_once("\r\n\r\n") {
+        Some((head, body)) if head.contains(" 200 ") && !body.is_empty() => Ok(body.into()),
+        _ => Err(std::io::Error::other(format!("{text:?}"))),
+    }
+}
+
+#[tokio::test]
+async fn a_rotation_under_traffic_loses_no_request_and_a_bad_value_goes_back() {
+    let cluster = Cluster::with_options(1, options(1, 2)).await.unwrap();
+    let client = cluster.client(0);
+    let (first, second) = (value(), value());
+    let key = create(&client, "secret", "key", &first, json!({})).await;
+    client.create_service(&servers(&key)).await.unwrap();
+    cluster.running("web", 3, SOON).await.unwrap();
+    wait_until("it answers", SOON, async || ask(&client, 0).await.map(drop)).await.unwrap();
+    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+    let traffic = async {
+        let mut answers: Vec<String> = Vec::new();
+        while stopped.try_recv().is_err() {
+            let answer = ask(&client, answers.len()).await.unwrap();
+            answers.push(answer);
+        }
+        answers
+    };
+    let values_are = async |value: &str| {
+        let tasks = cluster.running("web", 3, SOON).await.unwrap();
+        for task in &tasks {
+            assert_eq!(std::fs::read_to_string(path(&cluster, task, "secrets/key")).unwrap(), value);
+        }
+    };
+    let rotations = async {
+        rotate(&client, "key", &second).await;
+        cluster.update_state("web", &["completed"], SOON).await.unwrap();
+        values_are(&second).await;
+        rotate(&client, "key", "bad").await;
+        cluster.update_state("web", &["rollback_completed"], SOON).await.unwrap();
+        values_are(&second).await;
+        let _ = stop.send(());
+    };
+    let (answers, ()) = tokio::join!(traffic, rotations);
+    assert!(answers.iter().all(|answer| *answer == first || *answer == second));
+    assert_eq!((answers.first(), answers.last()), (Some(&first), Some(&second)));
+    nowhere_else(&cluster, &second).await;
+}
+
+async fn are_refreshed_in_place(runtime: Runtime, test: &str) {
+    if !runtime.is_here(test) {
+        return;
+    }
+    let cluster = Cluster::with_options(1, options(1, 1)).await.unwrap();
+    let client = cluster.client(0);
+    let (first, second) = (value(), value());
+    let key = create(&client, "secret", "key", &first, json!({})).await;
+    let mut reference = secret(&key, "key", "key", (0, 0), 0o444);
+    reference["Refresh"] = json!("SIGHUP");
+    // The length alone: what a task writes is in its log.
+    let line = "F=${SWARM_SECRETS_DIR:-/run/secrets}/key; trap 'echo told $(wc -c < $F)' HUP; echo ready; \
+                while :; do sleep 0.1; done";
+    let spec = on(runtime.service("web", 1), cluster.id(1)).shell(line);
+    let spec = spec.with("TaskTemplate.ContainerSpec.Secrets", json!([reference]));
+    client.create_service(&spec).await.unwrap();
+    let before = cluster.running("web", 1, SOON).await.unwrap();
+    let logged = async |text: &str| {
+        wait_until(text, SOON, async || {
+            let log = client.get("/services/web/logs?stdout=1").await.map_err(|error| error.to_string())?;
+            let log = String::from_utf8_lossy(&log.body).into_owned();
+            if log.contains(text) { Ok(()) } else { Err(log) }
+        })
+        .await
+        .unwrap();
+    };
+    logged("ready").await;
+    let longer = format!("{second}{second}");
+    rotate(&client, "key", &longer).await;
+    logged(&format!("told {}", longer.len())).await;
+    let after = cluster.running("web", 1, SOON).await.unwrap();
+    assert_eq!((&after[0].id, after[0].pid), (&before[0].id, before[0].pid), "it was not replaced");
+    let [secrets, _] = if runtime == Runtime::Docker {
+        places(runtime, &after[0])
+    } else {
+        [path(&cluster, &after[0], "secrets").to_string_lossy().into_owned(), String::new()]
+    };
+    assert_eq!(seen(&after[0], &format!("{secrets}/key")).0, longer);
+    nowhere_else(&cluster, &second).await;
+}
+
+#[tokio::test]
+async fn processes_are_told_of_a_new_value_in_place() {
+    are_refreshed_in_place(Runtime::Process, "processes_are_told_of_a_new_value_in_place").await;
+}
+
+#[tokio::test]
+async fn containers_are_told_of_a_new_value_in_place() {
+    are_refreshed_in_place(Runtime::Docker, "containers_are_told_of_a_new_value_in_place").await;
+}
