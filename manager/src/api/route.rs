@@ -250,18 +250,20 @@ impl Edge {
             ("GET", ["nodes", name]) => nodes::inspect(self, call, name).await,
             ("DELETE", ["nodes", name]) => nodes::remove(self, call, name).await,
             ("POST", ["nodes", name, "update"]) => nodes::update(self, call, name).await,
-            (method, [first, rest @ ..]) => {
-                let kind = kind_of(first)?;
-                match (method, rest) {
-                    ("GET", []) => payloads::list(self, call, kind).await,
-                    ("POST", ["create"]) => payloads::create(self, call, kind).await,
-                    ("GET", [name]) => payloads::inspect(self, call, kind, name).await,
-                    ("DELETE", [name]) => payloads::remove(self, kind, name).await,
-                    ("POST", [name, "update"]) => payloads::update(self, call, kind, name).await,
-                    _ => Err(ApiError::not_found(PAGE_NOT_FOUND)),
-                }
+            ("GET", [kinds @ ("secrets" | "configs")]) => payloads::list(self, call, kind_of(kinds)?).await,
+            ("POST", [kinds @ ("secrets" | "configs"), "create"]) => {
+                payloads::create(self, call, kind_of(kinds)?).await
             }
-            (_, []) => Err(ApiError::not_found(PAGE_NOT_FOUND)),
+            ("GET", [kinds @ ("secrets" | "configs"), name]) => {
+                payloads::inspect(self, call, kind_of(kinds)?, name).await
+            }
+            ("DELETE", [kinds @ ("secrets" | "configs"), name]) => {
+                payloads::remove(self, kind_of(kinds)?, name).await
+            }
+            ("POST", [kinds @ ("secrets" | "configs"), name, "update"]) => {
+                payloads::update(self, call, kind_of(kinds)?, name).await
+            }
+            _ => Err(ApiError::not_found(PAGE_NOT_FOUND)),
         }
     }
 
