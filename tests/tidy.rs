@@ -41,7 +41,7 @@ const OWNERS: [(&str, &[&str]); 8] = [
     ("redb", &["manager/src/raft"]),
     ("foca", &["common/src/gossip"]),
     ("quinn", &["common/src/transport", "common/src/identity"]),
-    ("rustls", &["common/src/transport", "common/src/identity"]),
+    ("rustls", &["common/src/transport", "common/src/identity", "tests/certificates/"]),
     ("tokio_rustls", &["common/src/transport"]),
     ("bincode", &["common/src/wire/codec.rs"]),
     ("bollard", &["worker/src/runtime/docker/", "manager/tests/", "tests/"]),

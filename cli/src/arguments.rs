@@ -7,7 +7,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::{
-    audit, backup, client_cert, context, documents, events, gossip, info, init, join, join_token, leave,
+    audit, backup, ca, client_cert, context, documents, events, gossip, info, init, join, join_token, leave,
     node, payload, raft, restore, service, task, unlock, unlock_key, update, version,
 };
 use crate::context::Asked;
@@ -196,6 +196,7 @@ pub enum ClusterCommand {
     Unlock(unlock::Args),
     UnlockKey(unlock_key::Args),
     Update(update::Args),
+    Ca(ca::Args),
 }
 
 /// Run this machine as a node

@@ -99,6 +99,7 @@ async fn ask(command: Command, client: &Client) -> anyhow::Result<ExitCode> {
             ClusterCommand::UnlockKey(args) => command::unlock_key::run(args, client).await?,
             ClusterCommand::Update(args) if args.is_empty() => return Ok(usage(&["update"])),
             ClusterCommand::Update(args) => command::update::run(args, client).await?,
+            ClusterCommand::Ca(args) => command::ca::run(args, client).await?,
         },
         Command::Info(args) => command::info::run(args, client).await?,
         Command::Node { command } => command::node::run(command, client).await?,

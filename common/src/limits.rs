@@ -198,6 +198,39 @@ pub const ROLE_STEP_WAIT: Duration = Duration::from_secs(10);
 pub const ROLES_LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How long a stopping leader waits for somebody else to take over.
 pub const HAND_OVER_WAIT: Duration = Duration::from_secs(3);
+/// What a root certificate that people bring must have left.
+pub const ROOT_LEFT_MIN: Duration = Duration::from_secs(365 * 24 * 3600);
+/// How long after a change of roots nodes that were away meanwhile are shown the way from their old root to the new.
+pub const INTERMEDIATE_TIME: Duration = Duration::from_secs(90 * 24 * 3600);
+/// Roots that such a way may lead over; a node that missed more of them has to join again.
+pub const INTERMEDIATES_MAX: usize = 3;
+/// Nodes that are told at a time to get a certificate of the new root.
+pub const ROTATED_AT_A_TIME_MAX: usize = 30;
+/// How long after its end a certificate's key still proves who a node is, for its next certificate.
+pub const RECOVERY_GRACE: Duration = Duration::from_secs(365 * 24 * 3600);
+/// How long before the end of a peer's certificate both ends of a connection prove themselves anew.
+pub const PROOF_LEAD: Duration = Duration::from_secs(120);
+/// How long a connection whose proof has run out may take to get a new one before it is closed.
+pub const PROOF_WAIT: Duration = Duration::from_secs(10);
+/// Between two attempts to prove one's identity anew to the same peer, and how many are under way at a time.
+pub const PROOF_RETRY: Duration = Duration::from_secs(2);
+pub const PROOFS_MAX: usize = 32;
+/// How long what a node proves with the key of an old certificate holds.
+pub const LATE_LINK_TIME: Duration = Duration::from_secs(60);
+/// How long a node without a session waits before it asks for another certificate, at first and at most.
+pub const RENEW_WITHOUT_SESSION: Duration = Duration::from_secs(4);
+pub const RENEW_WITHOUT_SESSION_MAX: Duration = Duration::from_secs(60);
+/// How long an external authority may take to sign, and what its answer may have.
+pub const EXTERNAL_CA_WAIT: Duration = Duration::from_secs(5);
+pub const EXTERNAL_CA_ANSWER_BYTES_MAX: usize = 64 << 10;
+/// Times that a certificate is made again because its node changed meanwhile.
+pub const ISSUE_ATTEMPTS_MAX: usize = 5;
+/// A certificate or key file that people hand over.
+pub const CA_FILE_BYTES_MAX: u64 = 1 << 20;
+/// Time between two looks at how far a change of roots is.
+pub const CA_POLL: Duration = Duration::from_millis(200);
+/// External authorities of a cluster.
+pub const EXTERNAL_CAS_MAX: usize = 16;
 /// How long asking for a certificate may take, from connect to answer.
 pub const RENEW_WAIT: Duration = Duration::from_secs(5);
 /// Pause between two rounds of knocking at the managers named in a join.

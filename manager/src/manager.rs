@@ -10,8 +10,9 @@ use common::engine_api::system as api_system;
 use common::gossip::{Denied, Gossip};
 use common::identity::DataKeys;
 use common::identity::token::JoinToken;
+use common::identity::{NodeIdentity, NodeKey};
 use common::limits::{CONTROL_RETRY, HAND_OVER_WAIT};
-use common::object::cluster::{AtRest, Authority};
+use common::object::cluster::{AtRest, Authority, ExternalAuthority};
 use common::object::node::ManagerRecord;
 use common::object::sensitive::Sensitive;
 use common::object::{Cluster, ClusterId, ClusterSpec, LivenessPreset, Node, NodeId, Version};
@@ -19,7 +20,8 @@ use common::random::SystemRandom;
 use common::report::Report;
 use common::shutdown::Tasks;
 use common::time::{Clock, Timestamp};
-use common::transport::{Incoming, Stream, StreamKind, Transport, TransportError};
+use common::transport::quic::Vouch;
+use common::transport::{Incoming, PeerIdentity, Stream, StreamKind, Transport, TransportError};
 use common::wire::frame::{FrameError, write_message};
 use common::wire::logs::LogRequest;
 use futures_util::future::BoxFuture;
@@ -29,7 +31,9 @@ use tracing::debug;
 use crate::api::{Control as Edge, ControlError, LogsError};
 use crate::audit::select::Selection;
 use crate::audit::{Audit, redact};
+use crate::ca::known::{is_demoted, vouch};
 use crate::ca::serve::{Told, serve_join, serve_renew};
+use crate::ca::sign::{self, Subject};
 use crate::control::leader::Control;
 use crate::dispatch::Sessions;
 use crate::forward::{Forward, ForwardError};
@@ -45,6 +49,8 @@ pub struct Settings {
     pub raft_id: u64,
     pub data_keys: DataKeys,
     pub preset: LivenessPreset,
+    /// This node's, as it is renewed: what external authorities are shown.
+    pub identity: watch::Receiver<NodeIdentity>,
 }
 
 /// How a manager opens a stream to the node it is on: a transport does not call itself.
@@ -58,6 +64,7 @@ pub struct Manager {
     sessions: Sessions,
     gossip: Gossip,
     tasks: Tasks,
+    identity: watch::Receiver<NodeIdentity>,
     open_here: Arc<OnceLock<OpenHere>>,
     at_rest: watch::Sender<AtRest>,
     /// The version of the unlock key that this node's files are locked with, as the node tells.
@@ -108,6 +115,7 @@ impl Manager {
             sessions,
             gossip,
             tasks,
+            identity: settings.identity,
             open_here: Arc::default(),
             at_rest: watch::Sender::default(),
             unlock_key_version: Arc::default(),
@@ -149,13 +157,19 @@ impl Manager {
     /// Serves one stream that a peer opened.
     pub async fn serve(&self, incoming: Incoming) {
         let Incoming { from, kind, mut stream, addr } = incoming;
+        if let Some(from) = &from
+            && self.is_out_of_place(from, kind)
+        {
+            debug!(node.id = %from.node, ?kind, "refused: it is no manager any more");
+            return;
+        }
         let result = match (kind, from) {
             (StreamKind::Join, _) => {
-                let told = serve_join(&self.forward, &mut stream).await;
+                let told = serve_join(&self.forward, &self.identity, &mut stream).await;
                 self.record(None, addr, told).await
             }
             (StreamKind::Renew, Some(from)) => {
-                let told = serve_renew(&self.forward, &from, &mut stream).await;
+                let told = serve_renew(&self.forward, &self.identity, &from, &mut stream).await;
                 self.record(Some(from.node), addr, told).await
             }
             (StreamKind::Session, Some(from)) => {
@@ -173,6 +187,28 @@ impl Manager {
         if let Err(error) = result {
             debug!(%addr, ?kind, error = %Report(&error), "stream ended early");
         }
+    }
+
+    /// Whether a node that was demoted, or removed, goes on as a manager with the certificate it still has.
+    ///
+    /// In raft's matters this manager may be the one that is behind: so while it hears from no leader, and of the one
+    /// that it follows, it takes what comes.
+    fn is_out_of_place(&self, from: &PeerIdentity, kind: StreamKind) -> bool {
+        match kind {
+            StreamKind::Join | StreamKind::Renew | StreamKind::Session | StreamKind::Logs => false,
+            StreamKind::Manager => is_demoted(&self.forward.store.snapshot(), from.node),
+            StreamKind::Raft | StreamKind::RaftAppend | StreamKind::RaftSnapshot => {
+                let leader = self.forward.raft.watch().borrow().leader.map(|leader| leader.node);
+                leader.is_some_and(|leader| leader != from.node)
+                    && is_demoted(&self.forward.store.snapshot(), from.node)
+            }
+        }
+    }
+
+    /// Says whose keys the cluster knows, for nodes whose certificates are not good any more.
+    pub fn voucher(&self) -> Vouch {
+        let (store, clock) = (self.forward.store.clone(), self.forward.clock.clone());
+        Arc::new(move |facts| vouch(&store.snapshot(), facts, clock.now()))
     }
 
     /// Puts an issued or refused certificate on record.
@@ -436,6 +472,25 @@ impl Edge for Manager {
                 .await
                 .map_err(|error| failed(Report(&error).to_string()))?;
             Ok(stream)
+        })
+    }
+
+    fn try_external<'a>(
+        &'a self,
+        external: Vec<&'a ExternalAuthority>,
+        root_pem: &'a str,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            let text = |error: &dyn std::error::Error| Report(error).to_string();
+            let identity = self.identity.borrow().clone();
+            let key = NodeKey::generate().map_err(|error| text(&error))?;
+            let csr = key.signing_request().map_err(|error| text(&error))?;
+            // For this node, so that what comes back is nothing that anybody else could use.
+            let subject = Subject { node: identity.node, cluster: identity.cluster, role: identity.role };
+            sign::ask(&self.identity, &external, root_pem, subject, &csr)
+                .await
+                .map(drop)
+                .map_err(|error| text(&error))
         })
     }
 

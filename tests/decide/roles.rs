@@ -109,12 +109,7 @@ impl Roles {
             id: ClusterId(1),
             meta: Default::default(),
             spec: ClusterSpec::default(),
-            authority: Authority {
-                certificate_pem: String::new(),
-                key_pem: secret(),
-                worker_token: secret(),
-                manager_token: secret(),
-            },
+            authority: Authority::new(String::new(), secret(), secret(), secret()),
             denied: Default::default(),
             next_raft_id: managers as u64 + 1,
             address_pools: Vec::new(),

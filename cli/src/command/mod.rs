@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod backup;
+pub mod ca;
 pub mod client_cert;
 pub mod cluster_flags;
 pub mod context;

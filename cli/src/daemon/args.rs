@@ -7,6 +7,7 @@ use std::str::FromStr;
 use common::object::resources::GenericStock;
 use common::object::service::RuntimeKind;
 
+use crate::parse::duration::Nanoseconds;
 use crate::paths::{self, Host};
 
 #[derive(Clone, Debug, clap::Args)]
@@ -80,6 +81,11 @@ pub struct Args {
     /// Serve the paths that make faults for `swarm lab`
     #[arg(long, hide = true)]
     pub lab: bool,
+
+    /// With `--lab` alone: how long certificates of a cluster made here are valid, which may be seconds. The API
+    /// allows no less than an hour
+    #[arg(long, hide = true, requires = "lab", value_name = "DURATION")]
+    pub lab_cert_expiry: Option<Nanoseconds>,
 
     /// Where to serve the API: the program's global `--host`, put here by `main`
     #[arg(skip)]

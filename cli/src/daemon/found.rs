@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use common::identity::{JoinToken, Lock, NodeIdentity, NodeKey, RootAuthority, StoredIdentity, UnlockKey};
 use common::object::cluster::{AtRest, Authority};
-use common::object::node::ManagerRecord;
+use common::object::node::{Issued, ManagerRecord};
 use common::object::{Cluster, ClusterId, Meta, Node, NodeId, Role};
 use common::random::{Random, SystemRandom};
 use common::time::Timestamp;
@@ -37,12 +37,12 @@ pub fn found(init: &Init, now: Timestamp) -> anyhow::Result<Founding> {
     let certificate =
         root.sign(&csr, node, cluster, Role::Manager, expiry, now).context("sign the first certificate")?;
     let identity = NodeIdentity::new(&certificate, key, root.certificate_pem())?;
-    let authority = Authority {
-        certificate_pem: root.certificate_pem().into(),
-        key_pem: root.key_pem(),
-        worker_token: JoinToken::generate(root.certificate_pem(), random).to_secret(),
-        manager_token: JoinToken::generate(root.certificate_pem(), random).to_secret(),
-    };
+    let authority = Authority::new(
+        root.certificate_pem().into(),
+        root.key_pem(),
+        JoinToken::generate(root.certificate_pem(), random).to_secret(),
+        JoinToken::generate(root.certificate_pem(), random).to_secret(),
+    );
     let lock = Lock {
         key: init.spec.autolock_managers.then(|| UnlockKey::generate(random)),
         version: u64::from(init.spec.autolock_managers),
@@ -65,9 +65,12 @@ pub fn found(init: &Init, now: Timestamp) -> anyhow::Result<Founding> {
         at_rest,
         clients: Default::default(),
     };
+    let mut node = Node::new(node, Role::Manager, init.availability);
+    node.status.issued =
+        Some(Issued { public_key: identity.key().public_key().to_vec(), until: identity.not_after });
     // Locked from the first byte on disk, where the cluster locks.
     let stored = StoredIdentity { lock, ..StoredIdentity::bare(identity) };
-    Ok(Founding { stored, cluster, node: Node::new(node, Role::Manager, init.availability) })
+    Ok(Founding { stored, cluster, node })
 }
 
 /// Makes this manager the only one, with everything it holds. The other managers become workers on paper: when one

@@ -5,13 +5,14 @@
 mod sealed;
 
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
 
 use anyhow::Context;
 use common::engine_api::system::GossipMember;
 use common::identity::{
     LockedIdentity, NodeIdentity, Stored, StoredIdentity, UnlockKey, file as identity_file,
 };
-use common::limits::{JOIN_WAIT, LEAVE_WAIT, VERDICTS_MAX};
+use common::limits::{JOIN_WAIT, LEAVE_WAIT, RECOVERY_GRACE, VERDICTS_MAX};
 use common::object::{NodeId, Role};
 use common::report::Report;
 use common::wire::session::Parting;
@@ -38,9 +39,17 @@ pub struct NodeHost {
     shared: Arc<Shared>,
 }
 
+/// What only a disposable cluster may do.
+#[derive(Clone, Debug)]
+pub struct Lab {
+    /// Certificates that live for seconds, so that their end can be watched.
+    pub certificate_expiry: Option<Duration>,
+}
+
 struct Shared {
     setup: Setup,
-    lab: bool,
+    /// None in earnest.
+    lab: Option<Lab>,
     phase: RwLock<Phase>,
     /// Held by whoever changes the phase.
     turn: Arc<tokio::sync::Mutex<()>>,
@@ -68,7 +77,7 @@ struct LockedState {
 
 impl NodeHost {
     /// A node that has yet to look at its disk.
-    pub fn new(setup: Setup, lab: bool) -> Self {
+    pub fn new(setup: Setup, lab: Option<Lab>) -> Self {
         let (verdicts, mut verdict) = mpsc::channel(VERDICTS_MAX);
         let tasks = setup.tasks.clone();
         let phase = RwLock::new(Phase::Pending(None));
@@ -150,8 +159,12 @@ impl NodeHost {
     }
 
     async fn go_on(&self, mut file: NodeFile, stored: StoredIdentity) -> anyhow::Result<Arc<Running>> {
-        if stored.identity.is_expired(self.shared.setup.clock.now()) {
+        let (now, until) = (self.shared.setup.clock.now(), stored.identity.not_after);
+        if now > until.plus(RECOVERY_GRACE) {
             anyhow::bail!(CERTIFICATES_EXPIRED);
+        }
+        if stored.identity.is_expired(now) {
+            warn!(%until, "this node's certificate has ended: it asks for the next one with the key of this one");
         }
         let before = file.addresses();
         let now = address::choose_again(before, &address::machine_interfaces())?;
@@ -190,8 +203,11 @@ impl NodeHost {
         }
     }
 
-    async fn found(&self, addresses: Addresses, init: Init) -> anyhow::Result<Arc<Running>> {
+    async fn found(&self, addresses: Addresses, mut init: Init) -> anyhow::Result<Arc<Running>> {
         let setup = &self.shared.setup;
+        if let Some(expiry) = self.shared.lab.as_ref().and_then(|lab| lab.certificate_expiry) {
+            init.spec.node_certificate_expiry = expiry;
+        }
         let Founding { stored, cluster, node } = found::found(&init, setup.clock.now())?;
         let mut file = NodeFile::new(addresses, cluster.spec.liveness);
         file.founding = true;
@@ -494,7 +510,7 @@ impl Host for NodeHost {
 
     fn fault(&self, fault: Fault) -> Result<(), ApiError> {
         match self.phase() {
-            _ if !self.shared.lab => Err(ApiError::invalid("faults are played in a lab only")),
+            _ if self.shared.lab.is_none() => Err(ApiError::invalid("faults are played in a lab only")),
             Phase::Running(running) => {
                 running.transport.faults().cut_all(fault == Fault::Cut);
                 Ok(())

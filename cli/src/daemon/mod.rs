@@ -44,9 +44,10 @@ pub use args::Args;
 
 use self::args::{Engine, LogFormat};
 use self::describe::Describer;
-use self::host::NodeHost;
+use self::host::{Lab, NodeHost};
 use self::running::Setup;
 use self::state::Folder;
+use crate::parse::duration::Nanoseconds;
 
 /// Where Docker Engine is unless somebody says otherwise.
 const ENGINE_SOCKET: &str = "/var/run/docker.sock";
@@ -112,7 +113,12 @@ async fn daemon(args: Args) -> anyhow::Result<()> {
         audit: audit.clone(),
         tasks: tasks.child(),
     };
-    let host = NodeHost::new(setup, args.lab);
+    let lab = args.lab.then(|| Lab {
+        certificate_expiry: args
+            .lab_cert_expiry
+            .map(|Nanoseconds(expiry)| Duration::from_nanos(expiry.max(0).unsigned_abs())),
+    });
+    let host = NodeHost::new(setup, lab);
     let resume = host.resume();
     let api = tasks.child();
     let served =

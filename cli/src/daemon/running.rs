@@ -272,6 +272,7 @@ impl Running {
             raft_id,
             data_keys,
             preset: file.liveness,
+            identity: self.identity.subscribe(),
         };
         let transport: Arc<dyn Transport> = self.transport.clone();
         let manager =
@@ -288,6 +289,7 @@ impl Running {
             // A stream of any other kind ends at once: nothing else is asked of a node's own side.
             Box::pin(std::future::ready(Ok(whole(near))))
         }));
+        self.transport.vouch(Some(manager.voucher()));
         self.manager.send_replace(Some(manager.clone()));
         Ok(manager)
     }
@@ -303,6 +305,7 @@ impl Running {
 
     /// Stops the manager and leaves its files as they are.
     pub async fn pause_manager(&self) {
+        self.transport.vouch(None);
         if let Some(manager) = self.manager.send_replace(None) {
             manager.stop().await;
         }
@@ -338,6 +341,11 @@ impl Running {
     /// another node.
     fn route(&self, incoming: Incoming) {
         if incoming.kind == StreamKind::Logs {
+            // A manager that was demoted has its certificate for a moment longer, and nothing to ask for here.
+            let managers = self.file().managers;
+            if !incoming.from.is_some_and(|from| managers.iter().any(|known| known.node == from.node)) {
+                return;
+            }
             let agent = self.agent.clone();
             self.tasks.spawn_until_stopped(async move { agent.serve_logs(incoming.stream).await });
             return;

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use common::gossip::{Event, News};
 use common::identity::NodeIdentity;
-use common::limits::{DESCRIBE_PERIOD, RENEW_RETRY_MAX, RENEW_RETRY_MIN};
+use common::limits::{
+    DESCRIBE_PERIOD, RENEW_RETRY_MAX, RENEW_RETRY_MIN, RENEW_WITHOUT_SESSION, RENEW_WITHOUT_SESSION_MAX,
+};
 use common::object::{NodeId, Role};
 use common::random::SystemRandom;
-use common::time::Timestamp;
+use common::time::{Monotonic, Timestamp};
 use common::transport::{Peer, Transport};
 use common::wire::session::Membership;
 use tokio::sync::mpsc;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::certificate;
 use super::running::Running;
@@ -37,6 +39,7 @@ pub async fn supervise(running: Arc<Running>, verdicts: mpsc::Sender<Verdict>) {
     describe.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut retry = RENEW_RETRY_MIN;
     let mut renew_at = running.identity().renew_at(&mut SystemRandom);
+    let mut stranded = Stranded::new(running.setup.clock.monotonic());
     loop {
         let state = session.borrow_and_update().clone();
         if state.removed {
@@ -52,6 +55,13 @@ pub async fn supervise(running: Arc<Running>, verdicts: mpsc::Sender<Verdict>) {
             Ok(()) if now >= renew_at => renew(&running, state.leader).await,
             settled => settled,
         };
+        let try_in = stranded.look(state.leader.is_some(), running.setup.clock.monotonic());
+        if try_in.is_zero() {
+            // Perhaps nobody wants this certificate any more, and its key still counts.
+            if let Err(error) = renew(&running, None).await {
+                debug!(error = format!("{error:#}"), "no session, and no other certificate");
+            }
+        }
         let wait = match settled {
             Ok(()) => {
                 retry = RENEW_RETRY_MIN;
@@ -65,6 +75,7 @@ pub async fn supervise(running: Arc<Running>, verdicts: mpsc::Sender<Verdict>) {
                 retry
             }
         };
+        let wait = if try_in.is_zero() { wait } else { wait.min(try_in) };
         let mut failure = failure_of(&manager.borrow_and_update().clone());
         tokio::select! {
             _ = session.changed() => {}
@@ -95,6 +106,32 @@ pub async fn supervise(running: Arc<Running>, verdicts: mpsc::Sender<Verdict>) {
             () = running.renew_soon.notified() => renew_at = Timestamp(0),
             () = tokio::time::sleep(wait) => {}
         }
+    }
+}
+
+/// How long a node has been without a session, and when to do something about it.
+struct Stranded {
+    since: Monotonic,
+    pause: Duration,
+}
+
+impl Stranded {
+    fn new(now: Monotonic) -> Self {
+        Self { since: now, pause: RENEW_WITHOUT_SESSION }
+    }
+
+    /// How long until another certificate is worth asking for: nothing means now. Longer each time.
+    fn look(&mut self, in_session: bool, now: Monotonic) -> Duration {
+        if in_session {
+            *self = Self::new(now);
+            return Duration::from_secs(600);
+        }
+        let waited = now.since(self.since);
+        if waited < self.pause {
+            return self.pause - waited;
+        }
+        *self = Self { since: now, pause: (self.pause * 2).min(RENEW_WITHOUT_SESSION_MAX) };
+        Duration::ZERO
     }
 }
 
@@ -135,8 +172,23 @@ async fn follow(running: &Arc<Running>, wanted: &Membership, leader: Option<Node
         }
         file.liveness = wanted.liveness;
     })?;
-    if wanted.role != running.identity().role {
+    let present = running.identity();
+    if !wanted.trust_pem.is_empty()
+        && wanted.trust_pem != present.root_pem()
+        // Where its own certificate is of a root that goes, the next one brings the roots with it.
+        && let Ok(next) = present.trusting(&wanted.trust_pem)
+    {
+        info!("the roots to trust have changed");
+        running.set_identity(next).await?;
+    }
+    let as_wanted = |identity: &NodeIdentity| {
+        let issuer = &wanted.issuer_public_key;
+        wanted.role == identity.role
+            && (issuer.is_empty() || *issuer == identity.tls_info().issuer_public_key)
+    };
+    if !as_wanted(&running.identity()) {
         renew(running, leader).await?;
+        anyhow::ensure!(as_wanted(&running.identity()), "the new certificate is not what the cluster wants");
     }
     let role = running.identity().role;
     let present = running.manager().and(running.file().raft_id);
@@ -179,4 +231,27 @@ async fn renew(running: &Arc<Running>, leader: Option<NodeId>) -> anyhow::Result
         }
     }
     Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_without_a_session_tries_ever_more_rarely() {
+        let at = |seconds| Monotonic(Duration::from_secs(seconds));
+        let mut stranded = Stranded::new(at(0));
+        assert_eq!(stranded.look(false, at(1)), RENEW_WITHOUT_SESSION - Duration::from_secs(1));
+        let mut now = at(0);
+        let mut tries = 0;
+        while now < at(3600) {
+            match stranded.look(false, now) {
+                Duration::ZERO => tries += 1,
+                wait => now = now.plus(wait),
+            }
+        }
+        assert!((50..=70).contains(&tries), "{tries}");
+        stranded.look(true, now);
+        assert_eq!(stranded.look(false, now), RENEW_WITHOUT_SESSION);
+    }
 }

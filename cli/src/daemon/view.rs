@@ -13,7 +13,15 @@ use super::running::Running;
 pub fn status(running: &Arc<Running>, hostname: String) -> HostStatus {
     let identity = running.identity();
     let managers = running.managers().into_iter();
-    let failure = running.failure.borrow().clone();
+    let expired = identity.is_expired(running.setup.clock.now());
+    let failure = running.failure.borrow().clone().or_else(|| {
+        expired.then(|| {
+            format!(
+                "This node's certificate ended at {}. It asks the managers for the next one.",
+                identity.not_after
+            )
+        })
+    });
     HostStatus {
         state: failure.map_or(LocalState::Active, LocalState::Error),
         node: Some(running.node),

@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use common::identity::certificate::certificates_from_pem;
+use common::identity::external::certificate_in;
+use common::identity::given::{check_certificate, check_pair, public_key};
 use common::identity::locked_key::LockedKey;
 use common::identity::{
     DataKey, NodeCertificate, NodeIdentity, NodeKey, RootAuthority, UnlockKey, WrappedDataKey,
@@ -29,6 +31,8 @@ pub fn certificate(mut data: &[u8]) {
         2 => {
             let _ = NodeKey::from_pem(&String::from_utf8_lossy(data));
         }
+        4 => given_root(&String::from_utf8_lossy(data)),
+        5 => drop(certificate_in(data)),
         3 => {
             if let Ok(wrapped) = WrappedDataKey::from_bytes(data) {
                 let _ = wrapped.unwrap(&KEY, Some(&unlock_key()));
@@ -60,6 +64,16 @@ fn pem(text: &str) {
     }
 }
 
+/// What people hand over as the next root.
+fn given_root(text: &str) {
+    if let Ok(pem) = check_certificate(text, NOW) {
+        assert_eq!(check_certificate(&pem, NOW).expect("once taken, always taken"), pem);
+        let _ = ROOT.introduce(&pem, NOW, DAY);
+    }
+    let _ = check_pair(text, text, NOW);
+    public_key(text);
+}
+
 fn issue() -> String {
     static ISSUED: LazyLock<String> = LazyLock::new(|| {
         let request = KEY.signing_request().expect("a request");
@@ -81,6 +95,10 @@ pub fn certificate_seeds() -> Vec<Vec<u8>> {
         [&[4], LockedKey::lock(&KEY, &unlock_key(), 3, &mut random).as_bytes()].concat(),
         [&[5], unlock_key().to_text().reveal().as_bytes()].concat(),
     ];
+    let root = format!("{}{}", ROOT.certificate_pem(), ROOT.key_pem().reveal());
+    seeds.push([&[4], root.as_bytes()].concat());
+    let answer = br#"{"success":true,"result":{"certificate":"PEM"},"errors":[{"code":1,"message":"no"}]}"#;
+    seeds.push([&[5][..], b"HTTP/1.0 200 OK\r\n\r\n", answer].concat());
     seeds.extend(texts.map(|text| [&[1], text.as_bytes()].concat()));
     seeds
 }

@@ -75,6 +75,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
         raft_id: Some(3),
         managers: vec![known.clone()],
         liveness: LivenessPreset::default(),
+        trust_pem: "root".into(),
+        issuer_public_key: vec![4],
     };
     let seal = common::identity::OpeningKey::generate(&mut common::random::SystemRandom).public();
     vec![

@@ -23,8 +23,8 @@ pub use payload::{payload_data_from_api, payload_spec_from_api, payload_to_api};
 pub use service::{insert_defaults, service_spec_from_api, service_spec_to_api, service_to_api};
 pub use task::{task_name, task_spec_from_api, task_spec_to_api, task_to_api};
 
-use crate::limits::CERTIFICATE_EXPIRY_MIN;
-use crate::object::cluster::LivenessPreset;
+use crate::limits::{CERTIFICATE_EXPIRY_MIN, EXTERNAL_CAS_MAX};
+use crate::object::cluster::{Authority, ExternalAuthority, LivenessPreset};
 use crate::object::{Availability, Cluster, ClusterSpec, Meta, Node, NodeSpec, PayloadKind, Role, node};
 
 /// Why a document cannot become a spec, or a cluster a document.
@@ -38,6 +38,10 @@ pub enum ConvertError {
     ExpiryTooShort,
     #[error("heartbeat time period cannot be a negative duration")]
     NegativeHeartbeat,
+    #[error("invalid protocol: {protocol:?}")]
+    ExternalProtocol { protocol: String },
+    #[error("the URL of an external CA has to begin with https://, and {url:?} does not")]
+    ExternalUrl { url: String },
     #[error(r#"swarm spec must be named "default""#)]
     ClusterName,
     /// Asked for something of Docker's that this version does not have.
@@ -102,8 +106,8 @@ pub fn cluster_to_api(cluster: &Cluster, with_tokens: bool) -> Result<api_swarm:
         created_at: cluster.meta.created_at.to_rfc3339(),
         updated_at: cluster.meta.updated_at.to_rfc3339(),
         spec: cluster_spec_to_api(&cluster.spec),
-        tls_info: root_to_api(&authority.certificate_pem)?,
-        root_rotation_in_progress: false,
+        tls_info: root_to_api(authority)?,
+        root_rotation_in_progress: authority.rotation.is_some(),
         data_path_port: cluster.data_path_port,
         default_addr_pool: cluster.address_pools.clone(),
         subnet_size: cluster.subnet_size,
@@ -158,6 +162,10 @@ pub fn cluster_spec_to_api(spec: &ClusterSpec) -> SwarmSpec {
         dispatcher: api_swarm::Dispatcher { heartbeat_period: nanoseconds(spec.dispatcher_heartbeat) },
         ca_config: api_swarm::CaConfig {
             node_cert_expiry: nanoseconds(spec.node_certificate_expiry),
+            external_cas: spec.external_authorities.iter().map(external_to_api).collect(),
+            force_rotate: spec.force_rotate,
+            // What signs is not shown, and its certificate only as the root that nodes trust: a client that sent
+            // it back would ask for it anew.
             ..Default::default()
         },
         task_defaults: api_swarm::TaskDefaults::default(),
@@ -222,17 +230,46 @@ pub fn cluster_spec_from_api(spec: SwarmSpec, base: ClusterSpec) -> Result<Clust
             "wan" => LivenessPreset::Wan,
             _ => return Err(word_error("Liveness", &liveness)),
         },
+        external_authorities: external_from_api(ca_config.external_cas)?,
+        force_rotate: ca_config.force_rotate,
     })
 }
 
+fn external_to_api(external: &ExternalAuthority) -> serde_json::Value {
+    serde_json::json!({
+        "Protocol": "cfssl",
+        "URL": external.url,
+        "Options": external.options,
+        "CACert": external.certificate_pem,
+    })
+}
+
+fn external_from_api(given: Vec<serde_json::Value>) -> Result<Vec<ExternalAuthority>, ConvertError> {
+    if given.len() > EXTERNAL_CAS_MAX {
+        return Err(ConvertError::Range { member: "ExternalCAs", value: given.len() as i64 });
+    }
+    given.into_iter().map(one_external_from_api).collect()
+}
+
+fn one_external_from_api(given: serde_json::Value) -> Result<ExternalAuthority, ConvertError> {
+    let text = |member: &str| given.get(member).and_then(serde_json::Value::as_str).unwrap_or_default();
+    // Docker's clients may leave the protocol out: there is one.
+    let protocol = text("Protocol");
+    if !protocol.is_empty() && !protocol.eq_ignore_ascii_case("cfssl") {
+        return Err(ConvertError::ExternalProtocol { protocol: shortened(protocol) });
+    }
+    if !text("URL").starts_with("https://") {
+        return Err(ConvertError::ExternalUrl { url: shortened(text("URL")) });
+    }
+    let mut options = std::collections::BTreeMap::new();
+    for (key, value) in given.get("Options").and_then(serde_json::Value::as_object).into_iter().flatten() {
+        options.insert(key.clone(), value.as_str().unwrap_or_default().into());
+    }
+    Ok(ExternalAuthority { url: text("URL").into(), options, certificate_pem: text("CACert").into() })
+}
+
 fn refuse_unsupported(spec: &SwarmSpec) -> Result<(), ConvertError> {
-    let ca = &spec.ca_config;
-    let asked = [
-        (spec.task_defaults.log_driver.is_some(), "a default log driver for tasks"),
-        (!ca.external_cas.is_empty(), "an external certificate authority"),
-        (!ca.signing_ca_cert.is_empty() || !ca.signing_ca_key.is_empty(), "bringing a signing certificate"),
-        (ca.force_rotate != 0, "rotating the root certificate"),
-    ];
+    let asked = [(spec.task_defaults.log_driver.is_some(), "a default log driver for tasks")];
     match asked.into_iter().find(|(asked, _)| *asked) {
         Some((_, what)) => Err(ConvertError::Unsupported { what }),
         None => Ok(()),
@@ -275,16 +312,16 @@ fn description_to_api(description: &node::NodeDescription) -> api_node::NodeDesc
     }
 }
 
-/// The root issues itself: its own subject and key are the issuer's.
-fn root_to_api(certificate_pem: &str) -> Result<api_swarm::TlsInfo, ConvertError> {
+/// What nodes trust, and who issues their certificates: the root itself, or the one that is to take over.
+fn root_to_api(authority: &Authority) -> Result<api_swarm::TlsInfo, ConvertError> {
     let failed = |reason: String| ConvertError::RootCertificate { reason };
-    let (_, pem) = x509_parser::pem::parse_x509_pem(certificate_pem.as_bytes())
+    let (_, pem) = x509_parser::pem::parse_x509_pem(authority.signer().certificate_pem.as_bytes())
         .map_err(|error| failed(error.to_string()))?;
-    let certificate = pem.parse_x509().map_err(|error| failed(error.to_string()))?;
+    let issuer = pem.parse_x509().map_err(|error| failed(error.to_string()))?;
     Ok(api_swarm::TlsInfo {
-        trust_root: certificate_pem.into(),
-        cert_issuer_subject: BASE64.encode(certificate.subject().as_raw()),
-        cert_issuer_public_key: BASE64.encode(certificate.public_key().raw),
+        trust_root: authority.certificate_pem.clone(),
+        cert_issuer_subject: BASE64.encode(issuer.subject().as_raw()),
+        cert_issuer_public_key: BASE64.encode(issuer.public_key().raw),
     })
 }
 
@@ -379,8 +416,12 @@ mod tests {
             (r#"{"Raft":{"ElectionTick":-3}}"#, "ElectionTick is out of range: -3"),
             (r#"{"Liveness":"moon"}"#, r#"invalid Liveness: "moon""#),
             (
-                r#"{"CAConfig":{"ForceRotate":1}}"#,
-                "rotating the root certificate is not supported in this version yet",
+                r#"{"CAConfig":{"ExternalCAs":[{"Protocol":"acme","URL":"https://ca"}]}}"#,
+                r#"invalid protocol: "acme""#,
+            ),
+            (
+                r#"{"CAConfig":{"ExternalCAs":[{"Protocol":"cfssl","URL":"http://ca"}]}}"#,
+                r#"the URL of an external CA has to begin with https://, and "http://ca" does not"#,
             ),
             (
                 r#"{"TaskDefaults":{"LogDriver":{"Name":"x"}}}"#,
@@ -402,7 +443,9 @@ mod tests {
 
     #[test]
     fn a_damaged_root_certificate_is_named() {
-        let error = root_to_api("not a certificate").expect_err("no certificate");
+        let none = || crate::object::sensitive::Sensitive::new(String::new());
+        let authority = Authority::new("not a certificate".into(), none(), none(), none());
+        let error = root_to_api(&authority).expect_err("no certificate");
         assert!(error.to_string().starts_with("read the cluster's root certificate: "), "{error}");
     }
 
@@ -421,6 +464,9 @@ mod tests {
             liveness in prop_oneof![
                 Just(LivenessPreset::Local), Just(LivenessPreset::Lan), Just(LivenessPreset::Wan)
             ],
+            urls in prop::collection::vec("https://[a-z]{1,8}", 0..3),
+            options in prop::collection::btree_map("[a-z]{1,4}", ".{0,4}", 0..3),
+            force_rotate: u64,
         ) -> ClusterSpec {
             ClusterSpec {
                 name: "default".into(),
@@ -435,6 +481,15 @@ mod tests {
                 node_certificate_expiry: Duration::from_nanos(expiry),
                 autolock_managers,
                 liveness,
+                external_authorities: urls
+                    .into_iter()
+                    .map(|url| ExternalAuthority {
+                        url,
+                        options: options.clone(),
+                        certificate_pem: "root".into(),
+                    })
+                    .collect(),
+                force_rotate,
             }
         }
     }

@@ -6,11 +6,14 @@ use std::fmt;
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, DnValue,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType,
+    SubjectPublicKeyInfo,
 };
-use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer};
 use time::OffsetDateTime;
+use x509_parser::x509::X509Name;
 use zeroize::Zeroize;
 
 use super::certificate::{AUTHORITY_NAME, CertificateError, certificates_from_pem, parse, role_unit};
@@ -40,6 +43,10 @@ pub enum AuthorityError {
     Mismatch,
     #[error("the certificate signing request is damaged, or not signed by the key it names")]
     Request,
+    #[error("the root certificate has a name that cannot be repeated in another certificate")]
+    Name,
+    #[error("sign the certificate that introduces the new root")]
+    CrossSign(#[source] rcgen::Error),
     #[error("sign the certificate of {node}")]
     Sign {
         node: NodeId,
@@ -59,7 +66,8 @@ pub enum AuthorityError {
 pub struct RootAuthority {
     certificate_pem: String,
     certificate: CertificateDer<'static>,
-    key: NodeKey,
+    /// PEM. The form that signs is made for each use, so that its copy of the key can be cleared.
+    key: Sensitive,
 }
 
 impl RootAuthority {
@@ -75,24 +83,25 @@ impl RootAuthority {
         let certificate = params.self_signed(&pair);
         pair.zeroize();
         let certificate = certificate.map_err(AuthorityError::Root)?;
-        Ok(Self { certificate_pem: certificate.pem(), certificate: certificate.der().clone(), key })
+        let (certificate_pem, certificate) = (certificate.pem(), certificate.der().clone());
+        Ok(Self { certificate_pem, certificate, key: key.to_pem() })
     }
 
     /// The text is kept but for white space around it: the digest in join tokens is over its bytes.
     pub fn from_pem(certificate_pem: &str, key_pem: &str) -> Result<Self, AuthorityError> {
-        let mut certificates = certificates_from_pem(certificate_pem)?;
-        let certificate = match (certificates.pop(), certificates.len()) {
-            (Some(certificate), 0) => certificate,
-            (_, others) => return Err(CertificateError::NotOne { found: others + 1 }.into()),
-        };
-        let key = NodeKey::from_pem(key_pem)?;
+        let certificate = only_certificate(certificate_pem)?;
+        let mut pair = key_pair(key_pem)?;
+        let public_key = pair.der_bytes().to_vec();
+        pair.zeroize();
         let parsed = parse(&certificate)?;
         if !parsed.is_ca() {
             return Err(AuthorityError::NotAnAuthority);
         }
-        if parsed.public_key().subject_public_key.data != key.public_key() {
+        if parsed.public_key().subject_public_key.data != public_key {
             return Err(AuthorityError::Mismatch);
         }
+        distinguished_name(parsed.subject())?;
+        let key = Sensitive::new(key_pem.into());
         Ok(Self { certificate_pem: format!("{}\n", certificate_pem.trim()), certificate, key })
     }
 
@@ -101,7 +110,7 @@ impl RootAuthority {
     }
 
     pub fn key_pem(&self) -> Sensitive {
-        self.key.to_pem()
+        self.key.clone()
     }
 
     /// A certificate, PEM, for the key in a signing request. Nothing else of the request is used.
@@ -138,11 +147,27 @@ impl RootAuthority {
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
         (params.not_before, params.not_after) = validity(now, valid_for);
-        let mut pair = self.key.pair();
-        let signed = Issuer::from_ca_cert_der(&self.certificate, &pair)
-            .and_then(|issuer| params.signed_by(&request.public_key, &issuer));
-        pair.zeroize();
-        Ok(signed.map_err(failed)?.pem())
+        self.signed(&params, &request.public_key)?.map_err(failed)
+    }
+
+    /// The name and key of another root in a certificate of this one: who trusts this root then trusts that one.
+    pub fn introduce(
+        &self,
+        other_pem: &str,
+        now: Timestamp,
+        valid_for: Duration,
+    ) -> Result<String, AuthorityError> {
+        let other = only_certificate(other_pem)?;
+        let other = parse(&other)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = distinguished_name(other.subject())?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.use_authority_key_identifier_extension = true;
+        (params.not_before, params.not_after) = validity(now, valid_for);
+        let key =
+            SubjectPublicKeyInfo::from_der(other.public_key().raw).map_err(AuthorityError::CrossSign)?;
+        self.signed(&params, &key)?.map_err(AuthorityError::CrossSign)
     }
 
     /// A certificate, PEM, for the key in a signing request, that says what `params` say.
@@ -157,13 +182,65 @@ impl RootAuthority {
         }
         let request = CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(csr_der))
             .map_err(|_| AuthorityError::Request)?;
-        let mut pair = self.key.pair();
-        let signed = Issuer::from_ca_cert_der(&self.certificate, &pair)
-            .and_then(|issuer| params.signed_by(&request.public_key, &issuer));
-        pair.zeroize();
-        let signed = signed.map_err(|source| AuthorityError::SignOther { holder: holder.into(), source })?;
-        Ok(signed.pem())
+        let failed = |source| AuthorityError::SignOther { holder: holder.into(), source };
+        self.signed(params, &request.public_key)?.map_err(failed)
     }
+
+    fn signed(
+        &self,
+        params: &CertificateParams,
+        key: &impl PublicKeyData,
+    ) -> Result<Result<String, rcgen::Error>, AuthorityError> {
+        let mut pair = key_pair(self.key.reveal())?;
+        let signed = Issuer::from_ca_cert_der(&self.certificate, &pair)
+            .and_then(|issuer| params.clone().signed_by(key, &issuer));
+        pair.zeroize();
+        Ok(signed.map(|certificate| certificate.pem()))
+    }
+}
+
+/// The one certificate of a PEM text.
+pub(super) fn only_certificate(pem: &str) -> Result<CertificateDer<'static>, CertificateError> {
+    let mut certificates = certificates_from_pem(pem)?;
+    match (certificates.pop(), certificates.len()) {
+        (Some(certificate), 0) => Ok(certificate),
+        (_, others) => Err(CertificateError::NotOne { found: others + 1 }),
+    }
+}
+
+/// Any key that signs: roots that people bring need not be of our own kind.
+pub(super) fn key_pair(pem: &str) -> Result<KeyPair, KeyError> {
+    let der = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| KeyError::NotAKey)?;
+    KeyPair::try_from(&der).map_err(KeyError::Unusable)
+}
+
+/// A name as it stands in a certificate, to be written again byte for byte.
+fn distinguished_name(name: &X509Name<'_>) -> Result<DistinguishedName, AuthorityError> {
+    use x509_parser::der_parser::asn1_rs::Tag;
+    let mut copy = DistinguishedName::new();
+    for part in name.iter() {
+        let mut attributes = part.iter();
+        let (Some(attribute), None) = (attributes.next(), attributes.next()) else {
+            return Err(AuthorityError::Name);
+        };
+        let oid: Vec<u64> =
+            attribute.attr_type().iter().map(Iterator::collect).ok_or(AuthorityError::Name)?;
+        let kind = DnType::from_oid(&oid);
+        let text = std::str::from_utf8(attribute.attr_value().data).map_err(|_| AuthorityError::Name)?;
+        let value = match attribute.attr_value().header.tag() {
+            Tag::Utf8String => DnValue::Utf8String(text.into()),
+            Tag::PrintableString => {
+                DnValue::PrintableString(text.try_into().map_err(|_| AuthorityError::Name)?)
+            }
+            Tag::Ia5String => DnValue::Ia5String(text.try_into().map_err(|_| AuthorityError::Name)?),
+            _ => return Err(AuthorityError::Name),
+        };
+        if copy.get(&kind).is_some() {
+            return Err(AuthorityError::Name); // a second value would replace the first
+        }
+        copy.push(kind, value);
+    }
+    Ok(copy)
 }
 
 impl fmt::Debug for RootAuthority {

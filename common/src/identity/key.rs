@@ -19,6 +19,10 @@ pub enum KeyError {
     NotPem,
     #[error("read a private key: it is not an ECDSA P-256 key")]
     NotP256(#[source] rcgen::Error),
+    #[error("read a private key: expected PEM text")]
+    NotAKey,
+    #[error("read a private key: it is none of the kinds that can sign (RSA, ECDSA, Ed25519)")]
+    Unusable(#[source] rcgen::Error),
     #[error("make a certificate signing request")]
     Request(#[source] rcgen::Error),
 }

@@ -6,13 +6,17 @@
 //! `locked_key` the private key sealed with it. `local_key` seals what a node remembers for itself,
 //! `sealed` what is on its way to it.
 //!
+//! `given` judges roots that people bring; `external` asks an authority outside of the cluster.
+//!
 //! Not here: TLS itself (`transport::quic::tls`), and who decides to sign (the manager's `ca`).
 
 pub mod authority;
 pub mod certificate;
 pub mod client;
 pub mod data_key;
+pub mod external;
 pub mod file;
+pub mod given;
 pub mod key;
 pub mod local_key;
 pub mod locked_key;
@@ -25,6 +29,7 @@ pub use certificate::{CertificateError, NodeCertificate};
 pub use client::{ApiServerNames, ClientCertificate};
 pub use data_key::{DataKey, DataKeyError, DataKeys, WrappedDataKey};
 pub use file::{IdentityFileError, Lock, LockedIdentity, Stored, StoredIdentity};
+pub use given::GivenRootError;
 pub use key::{KeyError, NodeKey};
 pub use local_key::LocalSealer;
 pub(crate) use node::root_store;

@@ -103,9 +103,14 @@ impl NodeIdentity {
     /// When to ask for the next certificate: somewhere in 50 to 80 % of the lifetime, so that nodes which
     /// joined together do not come back together.
     pub fn renew_at(&self, random: &mut dyn Random) -> Timestamp {
-        let lifetime = self.not_after.since(self.not_before);
-        let part: Duration = lifetime.mul_f64(0.5 + 0.3 * random.fraction());
-        self.not_before.plus(part)
+        let part: Duration = self.not_after.since(self.issued_at()).mul_f64(0.5 + 0.3 * random.fraction());
+        self.issued_at().plus(part)
+    }
+
+    /// Certificates reach back a while before the moment at which they are made.
+    fn issued_at(&self) -> Timestamp {
+        let made = self.not_before.plus(super::authority::BACKDATE);
+        if made < self.not_after { made } else { self.not_before }
     }
 
     /// What this node tells managers of its certificate.
@@ -122,7 +127,22 @@ impl NodeIdentity {
             .map(|issuer| (issuer.subject().as_raw().to_vec(), issuer.public_key().raw.to_vec()));
         let (issuer_subject, issuer_public_key) =
             issuer.unwrap_or_else(|| (leaf.issuer().as_raw().to_vec(), Vec::new()));
-        TlsInfo { trust_root_pem: self.parts.root_pem.clone(), issuer_subject, issuer_public_key }
+        TlsInfo {
+            trust_root_pem: self.parts.root_pem.clone(),
+            issuer_subject,
+            issuer_public_key,
+            public_key: self.parts.key.public_key().to_vec(),
+        }
+    }
+
+    /// Whether every root that the other one trusts is trusted here too.
+    pub(crate) fn trusts_all_of(&self, other: &Self) -> bool {
+        other.parts.roots.iter().all(|root| self.parts.roots.contains(root))
+    }
+
+    /// The same certificate, believed by other roots. Refuses roots that it does not lead to.
+    pub fn trusting(&self, root_pem: &str) -> Result<Self, IdentityError> {
+        Self::new(&self.parts.certificate_pem, self.parts.key.clone(), root_pem)
     }
 }
 
@@ -144,7 +164,7 @@ pub(crate) fn root_store(roots: &[CertificateDer<'static>]) -> RootCertStore {
 }
 
 /// The check that a peer will make in its handshake, at a moment at which the certificate was good.
-fn check_chain(
+pub(super) fn check_chain(
     facts: &NodeCertificate,
     chain: &[CertificateDer<'static>],
     roots: &[CertificateDer<'static>],
@@ -233,10 +253,12 @@ pub(crate) mod tests {
     #[test]
     fn renewal_falls_between_half_and_four_fifths_of_the_lifetime() {
         let identity = issue(&RootAuthority::generate(SystemClock.now()).unwrap(), 1, 2, Role::Worker);
-        let lifetime = identity.not_after.since(identity.not_before);
+        let from = identity.issued_at();
+        assert_eq!(from, identity.not_before.plus(HOUR));
+        let lifetime = identity.not_after.since(from);
         let mut random = SeededRandom::new(1, "renewal");
         let times: Vec<_> = (0..200).map(|_| identity.renew_at(&mut random)).collect();
-        let part = |time: Timestamp| time.since(identity.not_before).as_secs_f64() / lifetime.as_secs_f64();
+        let part = |time: Timestamp| time.since(from).as_secs_f64() / lifetime.as_secs_f64();
         assert!(times.iter().all(|time| (0.5..=0.8).contains(&part(*time))));
         assert!(times.iter().any(|time| part(*time) < 0.55) && times.iter().any(|time| part(*time) > 0.75));
     }

@@ -1,6 +1,6 @@
 //! The cluster itself: settings, authority, join tokens. There is exactly one, named `default`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,20 @@ pub struct ClusterSpec {
     pub node_certificate_expiry: Duration,
     pub autolock_managers: bool,
     pub liveness: LivenessPreset,
+    /// Who signs where the cluster does not hold the root's key; asked in this order.
+    pub external_authorities: Vec<ExternalAuthority>,
+    /// A number that people raise to have a new root made.
+    pub force_rotate: u64,
+}
+
+/// A signing service outside of the cluster, which speaks the protocol of CFSSL.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExternalAuthority {
+    pub url: String,
+    /// Sent along with every request as they are: `profile`, `label`, …
+    pub options: BTreeMap<String, String>,
+    /// The root that its certificates stand on, PEM. Empty: the cluster's own.
+    pub certificate_pem: String,
 }
 
 /// How patient the cluster is with silent nodes. The numbers are in `gossip::presets`.
@@ -83,6 +97,8 @@ impl Default for ClusterSpec {
             node_certificate_expiry: Duration::from_secs(2160 * 3600),
             autolock_managers: false,
             liveness: LivenessPreset::default(),
+            external_authorities: Vec::new(),
+            force_rotate: 0,
         }
     }
 }
@@ -91,7 +107,76 @@ impl Default for ClusterSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authority {
     pub certificate_pem: String,
+    /// Empty where somebody outside of the cluster signs.
     pub key_pem: Sensitive,
     pub worker_token: Sensitive,
     pub manager_token: Sensitive,
+    /// The root that is to take over, while it is not everywhere yet.
+    pub rotation: Option<Box<Rotation>>,
+    /// Shipped with every certificate, so that nodes which only know an earlier root believe it.
+    pub intermediates: Vec<Intermediate>,
+}
+
+/// A root on its way in. Until it is everywhere both roots are trusted, and the new one's key signs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotation {
+    pub certificate_pem: String,
+    /// Empty where somebody outside of the cluster signs.
+    pub key_pem: Sensitive,
+    /// The new root's name and key, signed by the present root.
+    pub cross_signed_pem: String,
+    pub started_at: Timestamp,
+    /// Nodes that were told to get a certificate of the new root.
+    pub asked: BTreeSet<NodeId>,
+}
+
+/// A root's name and key, signed by the root before it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intermediate {
+    pub certificate_pem: String,
+    pub until: Timestamp,
+}
+
+/// Who signs certificates now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signer<'a> {
+    pub certificate_pem: &'a str,
+    /// None where somebody outside of the cluster signs.
+    pub key_pem: Option<&'a Sensitive>,
+}
+
+impl Authority {
+    /// A root that nothing is replacing.
+    pub fn new(
+        certificate_pem: String,
+        key_pem: Sensitive,
+        worker_token: Sensitive,
+        manager_token: Sensitive,
+    ) -> Self {
+        let (rotation, intermediates) = (None, Vec::new());
+        Self { certificate_pem, key_pem, worker_token, manager_token, rotation, intermediates }
+    }
+
+    pub fn signer(&self) -> Signer<'_> {
+        let (certificate_pem, key) = match &self.rotation {
+            Some(rotation) => (&rotation.certificate_pem, &rotation.key_pem),
+            None => (&self.certificate_pem, &self.key_pem),
+        };
+        Signer { certificate_pem, key_pem: Some(key).filter(|key| !key.reveal().is_empty()) }
+    }
+
+    /// What every node is to trust now: one root, or two while one takes over.
+    pub fn trust_pem(&self) -> String {
+        match &self.rotation {
+            Some(rotation) => format!("{}{}", self.certificate_pem, rotation.certificate_pem),
+            None => self.certificate_pem.clone(),
+        }
+    }
+
+    /// What goes with a certificate, from the one that its issuer is found in to the oldest root's.
+    pub fn intermediates_pem(&self, now: Timestamp) -> String {
+        let rotation = self.rotation.iter().map(|rotation| rotation.cross_signed_pem.as_str());
+        let earlier = self.intermediates.iter().filter(|intermediate| intermediate.until > now);
+        rotation.chain(earlier.map(|intermediate| intermediate.certificate_pem.as_str())).collect()
+    }
 }

@@ -92,6 +92,16 @@ pub struct NodeStatus {
     pub addr: String,
     /// When `state` was last changed.
     pub since: Timestamp,
+    /// What its newest certificate was issued for.
+    pub issued: Option<Issued>,
+}
+
+/// A certificate as it was issued: enough to know its holder again when it has run out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issued {
+    /// The point on the curve.
+    pub public_key: Vec<u8>,
+    pub until: Timestamp,
 }
 
 /// A place in the raft group. The raft id is given once and never used again.
@@ -142,6 +152,8 @@ pub struct TlsInfo {
     pub trust_root_pem: String,
     pub issuer_subject: Vec<u8>,
     pub issuer_public_key: Vec<u8>,
+    /// The node's own, as the point on the curve: the API does not show it.
+    pub public_key: Vec<u8>,
 }
 
 words!(Role, "role", "worker or manager", Worker = "worker", Manager = "manager");

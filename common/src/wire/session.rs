@@ -65,4 +65,9 @@ pub struct Membership {
     pub managers: Vec<KnownManager>,
     /// How patient the cluster is; a node takes it up when it starts.
     pub liveness: LivenessPreset,
+    /// The roots to trust, PEM.
+    pub trust_pem: String,
+    /// Whose key is to have signed this node's certificate, as the issuer's public key in DER; a certificate of
+    /// another one is to be renewed now. Empty: any root that is trusted.
+    pub issuer_public_key: Vec<u8>,
 }

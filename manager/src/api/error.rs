@@ -108,6 +108,8 @@ impl From<ConvertError> for ApiError {
             | ConvertError::Range { .. }
             | ConvertError::ExpiryTooShort
             | ConvertError::NegativeHeartbeat
+            | ConvertError::ExternalProtocol { .. }
+            | ConvertError::ExternalUrl { .. }
             | ConvertError::ClusterName
             | ConvertError::Unrecognized { .. }
             | ConvertError::Negative { .. }

@@ -9,7 +9,7 @@ use common::backup::BackupMeta;
 use common::engine_api::access::AuditAnswer;
 use common::engine_api::system::{GossipMember, RaftStatus};
 use common::identity::UnlockKey;
-use common::object::cluster::Authority;
+use common::object::cluster::{Authority, ExternalAuthority};
 use common::object::sensitive::Sensitive;
 use common::object::{Availability, ClusterSpec, NodeId, Role, Version};
 use common::time::Timestamp;
@@ -96,6 +96,15 @@ pub trait Control: Send + Sync + 'static {
 
     /// Asks a node for what its tasks wrote: `LogMessage`s follow on the stream. Bounded in time.
     fn open_logs(&self, node: NodeId, request: LogRequest) -> BoxFuture<'_, Result<Stream, LogsError>>;
+
+    /// Whether one of these signs a certificate of this root for this node; why not, otherwise. Bounded in time.
+    fn try_external<'a>(
+        &'a self,
+        _external: Vec<&'a ExternalAuthority>,
+        _root_pem: &'a str,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(std::future::ready(Err("nobody here asks external authorities".into())))
+    }
 
     /// What the other managers have on record. Bounded in time.
     fn audit_elsewhere(&self, _: Selection) -> BoxFuture<'_, Vec<AuditAnswer>> {

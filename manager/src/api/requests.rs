@@ -17,6 +17,13 @@ const ADDRESS_POOL: &str = "10.0.0.0/8";
 const DATA_PATH_PORT: u32 = 4789;
 
 pub fn init(request: InitRequest) -> Result<Init, ApiError> {
+    let ca = &request.spec.ca_config;
+    if !ca.signing_ca_cert.is_empty() || !ca.signing_ca_key.is_empty() {
+        return Err(common::engine_api::convert::ConvertError::Unsupported {
+            what: "beginning with a given CA certificate (rotate to it)",
+        }
+        .into());
+    }
     let mut spec = cluster_spec_from_api(request.spec, ClusterSpec::default())?;
     spec.autolock_managers |= request.auto_lock_managers;
     let data_path_port = if request.data_path_port == 0 { DATA_PATH_PORT } else { request.data_path_port };

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use common::limits::DENIED_AFTER_EXPIRY;
-use common::object::cluster::AtRest;
+use common::object::cluster::{AtRest, Authority};
 use common::object::sensitive::Sensitive;
 use common::object::{Cluster, ClusterSpec, Node, NodeId, NodeSpec, NodeState, Role, Version};
 use common::time::Timestamp;
@@ -97,11 +97,13 @@ pub fn remove_node(
     ])
 }
 
-/// Which tokens `POST /swarm/update` replaces.
+/// What `POST /swarm/update` replaces beside the spec.
 #[derive(Default)]
 pub struct Rotation {
     pub worker_token: Option<Sensitive>,
     pub manager_token: Option<Sensitive>,
+    /// The root of trust from now on, where that changes.
+    pub authority: Option<Authority>,
     /// The next key to unlock managers: needed where the spec wants them locked and they are not yet.
     pub unlock_key: Option<Sensitive>,
 }
@@ -117,6 +119,9 @@ pub fn update_cluster(
         return Err(ApiError::internal(OUT_OF_SEQUENCE));
     }
     let mut value = Cluster { spec, ..cluster.clone() };
+    if let Some(authority) = rotation.authority {
+        value.authority = authority;
+    }
     let authority = &mut value.authority;
     authority.worker_token = rotation.worker_token.unwrap_or_else(|| authority.worker_token.clone());
     authority.manager_token = rotation.manager_token.unwrap_or_else(|| authority.manager_token.clone());
@@ -182,7 +187,6 @@ mod tests {
     use super::*;
     use crate::store::{Proposal, Store};
     use common::object::ClusterId;
-    use common::object::cluster::Authority;
     use common::object::node::{ManagerRecord, NodeStatus};
 
     const NOW: Timestamp = Timestamp(1_000);
@@ -196,12 +200,7 @@ mod tests {
             id: ClusterId(1),
             meta: Default::default(),
             spec: ClusterSpec::default(),
-            authority: Authority {
-                certificate_pem: String::new(),
-                key_pem: secret("key"),
-                worker_token: secret("worker"),
-                manager_token: secret("manager"),
-            },
+            authority: Authority::new(String::new(), secret("key"), secret("worker"), secret("manager")),
             denied: Default::default(),
             next_raft_id: 9,
             address_pools: Vec::new(),

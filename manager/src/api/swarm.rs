@@ -7,19 +7,23 @@ use common::engine_api::convert::{cluster_spec_from_api, cluster_to_api};
 use common::engine_api::swarm::{InitRequest, JoinRequest, SwarmSpec, UnlockKey as UnlockKeyBody};
 use common::identity::UnlockKey;
 use common::limits::API_REQUEST_TIME_MAX;
+use common::object::cluster::Authority;
+use common::object::sensitive::Sensitive;
 use common::object::{AccessRole, Cluster, ClusterSpec, Role};
 use common::random::SystemRandom;
+use common::report::Report;
 
 use super::change::change;
 use super::error::{
     ALREADY_MEMBER, ApiError, JOIN_TIMEOUT, LEAVE_TIMEOUT, LOCKED, NOT_A_MEMBER, NOT_LOCKED, UNLOCK_TIMEOUT,
 };
 use super::exchange::{self, Answer, Call};
-use super::host::{Host, LocalState};
+use super::host::{Control, Host, LocalState};
 use super::nodes::reachable;
 use super::route::Edge;
 use super::view::{View, control};
 use super::{requests, rules};
+use crate::ca::rotate::{self, Plan, RotateError, Wish};
 use crate::store::Tables;
 
 pub(super) async fn inspect(edge: &Edge, call: &Call) -> Answer {
@@ -97,26 +101,57 @@ pub(super) async fn update(edge: &Edge, call: &mut Call) -> Answer {
     let worker = call.query.strict_flag("rotateWorkerToken")?;
     let manager = call.query.strict_flag("rotateManagerToken")?;
     let unlock_key = call.query.strict_flag("rotateManagerUnlockKey")?;
-    let spec: SwarmSpec = call.json(&edge.large_bodies).await?;
+    let mut spec: SwarmSpec = call.json(&edge.large_bodies).await?;
     let control = control(&*edge.host)?;
     let tables = control.read().await?;
     let cluster = cluster(&tables)?;
     // As in Docker the document is the whole spec, and what it leaves out is the default. Docker's clients do not
     // know our members, so those stay.
     let base = ClusterSpec { liveness: cluster.spec.liveness, ..ClusterSpec::default() };
+    let certificate_pem = spec.ca_config.signing_ca_cert.clone();
+    let key_pem = Sensitive::new(std::mem::take(&mut spec.ca_config.signing_ca_key));
     let spec = cluster_spec_from_api(spec, base)?;
     if unlock_key && !spec.autolock_managers {
         return Err(ApiError::invalid("cannot rotate because autolock is not turned on"));
     }
     let locks = spec.autolock_managers && (unlock_key || cluster.at_rest.unlock_key.is_none());
-    let token = || control.new_join_token(&cluster.authority);
+    let force = spec.force_rotate != cluster.spec.force_rotate;
+    let wish = Wish { certificate_pem: &certificate_pem, key_pem: &key_pem, force };
+    let authority = next_authority(&*control, cluster, &spec, &wish).await?;
+    let of = authority.as_ref().unwrap_or(&cluster.authority);
+    let token = || control.new_join_token(of);
     let rotation = rules::Rotation {
         worker_token: worker.then(token).transpose()?,
         manager_token: manager.then(token).transpose()?,
         unlock_key: locks.then(|| UnlockKey::generate(&mut SystemRandom).to_text()),
+        authority,
     };
     control.propose(vec![rules::update_cluster(cluster, read_at, spec, rotation)?]).await?;
     Ok(exchange::done())
+}
+
+/// What becomes of the root of trust; none when it stays as it is.
+async fn next_authority(
+    control: &dyn Control,
+    cluster: &Cluster,
+    spec: &ClusterSpec,
+    wish: &Wish<'_>,
+) -> Result<Option<Authority>, ApiError> {
+    let present = &cluster.authority;
+    let external = &spec.external_authorities;
+    match rotate::plan(present, wish, external, control.now()) {
+        Ok(Plan::Keep) => Ok(None),
+        Ok(Plan::Become(authority)) => Ok(Some(authority)),
+        Ok(Plan::BecomeExternal { authority, root_pem }) => {
+            let outside = rotate::signs_for(external, &root_pem, &present.certificate_pem).collect();
+            match control.try_external(outside, &root_pem).await {
+                Ok(()) => Ok(Some(authority)),
+                Err(reason) => Err(ApiError::invalid(format!("{}: {reason}", RotateError::NobodySigns))),
+            }
+        }
+        Err(error @ RotateError::Make(_)) => Err(ApiError::internal(Report(&error).to_string())),
+        Err(error) => Err(ApiError::invalid(Report(&error).to_string())),
+    }
 }
 
 /// The key as of now: an older one would not open what is locked next. Empty where managers do not lock.

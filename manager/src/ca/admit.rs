@@ -42,12 +42,12 @@ mod tests {
             id: ClusterId(1),
             meta: Meta::default(),
             spec: ClusterSpec::default(),
-            authority: Authority {
-                certificate_pem: "ours".into(),
-                key_pem: Sensitive::new(String::new()),
-                worker_token: Sensitive::new(worker.clone()),
-                manager_token: Sensitive::new(manager.clone()),
-            },
+            authority: Authority::new(
+                "ours".into(),
+                Sensitive::new(String::new()),
+                Sensitive::new(worker.clone()),
+                Sensitive::new(manager.clone()),
+            ),
             denied: Default::default(),
             next_raft_id: 2,
             address_pools: Vec::new(),

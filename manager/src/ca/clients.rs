@@ -9,16 +9,18 @@ use common::time::Timestamp;
 
 /// The roots that a client's certificate may lead to, and that clients know managers by; PEM.
 pub fn trusted_roots(cluster: &Cluster) -> String {
-    cluster.authority.certificate_pem.clone()
+    cluster.authority.trust_pem()
 }
 
+/// The root that signs now, where the cluster holds its key.
 fn issuer(cluster: &Cluster) -> Result<RootAuthority, AuthorityError> {
-    RootAuthority::from_pem(&cluster.authority.certificate_pem, cluster.authority.key_pem.reveal())
+    let signer = cluster.authority.signer();
+    RootAuthority::from_pem(signer.certificate_pem, signer.key_pem.map_or("", |key| key.reveal()))
 }
 
 /// What follows a certificate of `issuer` in the chain, for those who know an older root alone; PEM, may be nothing.
-fn chain_after_leaf(_cluster: &Cluster) -> &str {
-    ""
+fn chain_after_leaf(cluster: &Cluster) -> String {
+    cluster.authority.intermediates_pem(Timestamp::default())
 }
 
 /// A client's certificate and what follows it.
@@ -29,7 +31,7 @@ pub fn issue_client(
     record: &ClientRecord,
 ) -> Result<String, AuthorityError> {
     let leaf = issuer(cluster)?.sign_client(csr_der, cluster.id, serial, record)?;
-    Ok(leaf + chain_after_leaf(cluster))
+    Ok(leaf + &chain_after_leaf(cluster))
 }
 
 /// A new key, and a certificate with which this manager answers clients.
@@ -41,5 +43,5 @@ pub fn issue_server(
     let key = NodeKey::generate()?;
     let csr = key.signing_request()?;
     let leaf = issuer(cluster)?.sign_api_server(&csr, cluster.id, names, API_SERVER_CERTIFICATE_TIME, now)?;
-    Ok((leaf + chain_after_leaf(cluster), key))
+    Ok((leaf + &chain_after_leaf(cluster), key))
 }

@@ -1,7 +1,7 @@
 //! Answers callers who want a certificate: with a token on the join endpoint, or with the one they have.
 
-use common::identity::authority::RootAuthority;
-use common::limits::{FRAME_BYTES_MAX, JOIN_FRAME_BYTES_MAX, JOIN_REQUEST_WAIT};
+use common::limits::{FRAME_BYTES_MAX, ISSUE_ATTEMPTS_MAX, JOIN_FRAME_BYTES_MAX, JOIN_REQUEST_WAIT};
+use common::object::node::Issued;
 use common::object::{Cluster, Node, NodeId, Role};
 use common::random::SystemRandom;
 use common::report::Report;
@@ -11,6 +11,7 @@ use common::wire::join::{CertificateRequest, IssuedCertificate, JoinRequest, Joi
 use tracing::{info, warn};
 
 use super::admit::role_of_token;
+use super::sign::{self, External};
 use crate::dispatch::session::known_managers;
 use crate::forward::{Forward, ForwardError};
 use crate::store::{Change, Write};
@@ -36,12 +37,16 @@ impl Told {
 }
 
 /// Answers one caller without certificate.
-pub async fn serve_join(forward: &Forward, stream: &mut Stream) -> Result<Told, FrameError> {
+pub async fn serve_join(
+    forward: &Forward,
+    external: &External,
+    stream: &mut Stream,
+) -> Result<Told, FrameError> {
     let request =
         tokio::time::timeout(JOIN_REQUEST_WAIT, expect_message(&mut stream.recv, JOIN_FRAME_BYTES_MAX));
     let response = match request.await.map_err(|_| FrameError::Ended)?? {
         JoinRequest::RootCertificate => root_certificate(forward),
-        JoinRequest::Certificate(request) => join(forward, request).await,
+        JoinRequest::Certificate(request) => join(forward, external, request).await,
     };
     let told = Told::of(&response);
     write_message(&mut stream.send, &response).await.map(|()| told)
@@ -50,11 +55,12 @@ pub async fn serve_join(forward: &Forward, stream: &mut Stream) -> Result<Told, 
 /// Answers a node that wants its next certificate.
 pub async fn serve_renew(
     forward: &Forward,
+    external: &External,
     from: &PeerIdentity,
     stream: &mut Stream,
 ) -> Result<Told, FrameError> {
     let RenewRequest { csr } = expect_message(&mut stream.recv, FRAME_BYTES_MAX).await?;
-    let response = renew(forward, from, &csr).await;
+    let response = renew(forward, external, from, &csr).await;
     let told = Told::of(&response);
     write_message(&mut stream.send, &response).await.map(|()| told)
 }
@@ -66,7 +72,7 @@ fn root_certificate(forward: &Forward) -> JoinResponse {
     }
 }
 
-async fn join(forward: &Forward, request: CertificateRequest) -> JoinResponse {
+async fn join(forward: &Forward, external: &External, request: CertificateRequest) -> JoinResponse {
     // As of now on the leader: a token that was rotated a moment ago lets nobody in.
     if let Err(error) = forward.catch_up().await {
         return no_leader(&error);
@@ -80,58 +86,82 @@ async fn join(forward: &Forward, request: CertificateRequest) -> JoinResponse {
         }
     };
     let node = NodeId::generate(&mut SystemRandom);
-    let issued = match issue(forward, &cluster, node, role, &request.csr) {
+    let (certificate, issued) = match issue(forward, external, &cluster, node, role, &request.csr).await {
         Ok(issued) => issued,
         Err(refused) => return refused,
     };
-    let create = Change::Node(Write::Create(Node::new(node, role, request.availability)));
-    match forward.propose(vec![create]).await {
+    let mut created = Node::new(node, role, request.availability);
+    created.status.issued = Some(issued);
+    match forward.propose(vec![Change::Node(Write::Create(created))]).await {
         Ok(_) => {
             info!(node.id = %node, %role, "node admitted");
-            JoinResponse::Certificate(issued)
+            JoinResponse::Certificate(certificate)
         }
         Err(error) => no_leader(&error),
     }
 }
 
-async fn renew(forward: &Forward, from: &PeerIdentity, csr: &[u8]) -> JoinResponse {
-    if let Err(error) = forward.catch_up().await {
-        return no_leader(&error);
+async fn renew(forward: &Forward, external: &External, from: &PeerIdentity, csr: &[u8]) -> JoinResponse {
+    let mut conflict = None;
+    // What is written beside it changes all the time; the certificate is made anew for what is there then.
+    for _ in 0..ISSUE_ATTEMPTS_MAX {
+        if let Err(error) = forward.catch_up().await {
+            return no_leader(&error);
+        }
+        let tables = forward.store.snapshot();
+        let (Some(cluster), Some(node)) = (tables.cluster(), tables.nodes.get(from.node)) else {
+            return JoinResponse::Refused {
+                reason: format!("node {} is not part of this cluster", from.node),
+            };
+        };
+        let (mut certificate, issued) = match issue(forward, external, cluster, node.id, node.role, csr).await
+        {
+            Ok(issued) => issued,
+            Err(refused) => return refused,
+        };
+        certificate.root_pem = cluster.authority.trust_pem();
+        // On record before it is out: whoever shows it once it has ended has to be known by it.
+        let mut next = Node::clone(node);
+        next.status.issued = Some(issued);
+        match forward.propose(vec![Change::Node(Write::update(next))]).await {
+            Ok(_) => return JoinResponse::Certificate(certificate),
+            Err(error @ ForwardError::Rejected(_)) => conflict = Some(error),
+            Err(error) => return no_leader(&error),
+        }
     }
-    let tables = forward.store.snapshot();
-    let (Some(cluster), Some(node)) = (tables.cluster(), tables.nodes.get(from.node)) else {
-        return JoinResponse::Refused { reason: format!("node {} is not part of this cluster", from.node) };
-    };
-    match issue(forward, cluster, node.id, node.role, csr) {
-        Ok(issued) => JoinResponse::Certificate(issued),
-        Err(refused) => refused,
-    }
+    let reason = conflict.map(|error| error.to_string()).unwrap_or_default();
+    JoinResponse::TryAgain { reason }
 }
 
-fn issue(
+async fn issue(
     forward: &Forward,
+    external: &External,
     cluster: &Cluster,
     node: NodeId,
     role: Role,
     csr: &[u8],
-) -> Result<IssuedCertificate, JoinResponse> {
-    let authority = &cluster.authority;
-    let valid_for = cluster.spec.node_certificate_expiry;
-    let signed = RootAuthority::from_pem(&authority.certificate_pem, authority.key_pem.reveal())
-        .and_then(|root| root.sign(csr, node, cluster.id, role, valid_for, forward.clock.now()));
-    match signed {
-        Ok(certificate_pem) => Ok(IssuedCertificate {
-            certificate_pem,
-            root_pem: authority.certificate_pem.clone(),
-            node,
-            cluster: cluster.id,
-            role,
-            managers: known_managers(&forward.store.snapshot()),
-            liveness: cluster.spec.liveness,
-        }),
+) -> Result<(IssuedCertificate, Issued), JoinResponse> {
+    let subject = sign::Subject { node, cluster: cluster.id, role };
+    match sign::sign(external, cluster, subject, csr, forward.clock.now()).await {
+        Ok((certificate_pem, issued)) => {
+            let certificate = IssuedCertificate {
+                certificate_pem,
+                root_pem: cluster.authority.certificate_pem.clone(),
+                node,
+                cluster: cluster.id,
+                role,
+                managers: known_managers(&forward.store.snapshot()),
+                liveness: cluster.spec.liveness,
+            };
+            Ok((certificate, issued))
+        }
         Err(error) => {
             warn!(node.id = %node, error = %Report(&error), "certificate not issued");
-            Err(JoinResponse::Refused { reason: format!("cannot issue a certificate: {}", Report(&error)) })
+            let reason = format!("cannot issue a certificate: {}", Report(&error));
+            Err(match error.may_pass() {
+                true => JoinResponse::TryAgain { reason },
+                false => JoinResponse::Refused { reason },
+            })
         }
     }
 }

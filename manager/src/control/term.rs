@@ -16,6 +16,7 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tracing::{debug, info};
 
+use super::rotation;
 use super::services::Services;
 use super::steps::Steps;
 use super::wake::Wake;
@@ -42,6 +43,8 @@ pub struct Term {
     goodbyes: BTreeMap<NodeId, Parting>,
     waiting: Vec<String>,
     services: Services,
+    /// Whether what the roots' rotation goes by may have changed.
+    roots: bool,
     /// Every change up to this version was taken note of.
     noted: Version,
     /// The newest time in the tables that the last pass looked at.
@@ -57,6 +60,7 @@ impl Term {
             noted: tables.version,
             newest: tables.newest,
             wake: Wake::default(),
+            roots: true,
             forward,
             gossip,
             sessions,
@@ -139,6 +143,7 @@ impl Term {
         self.services.noted(change);
         match change {
             Changed::Node { before, after } => {
+                self.roots = true;
                 let Some(node) = after.as_ref().or(before.as_ref()) else { return };
                 let place = |node: &std::sync::Arc<common::object::Node>| {
                     (node.spec.role, node.role, node.manager.clone())
@@ -150,10 +155,8 @@ impl Term {
                     self.wake.node(node.id);
                 }
             }
-            Changed::Cluster { .. }
-            | Changed::Service { .. }
-            | Changed::Task { .. }
-            | Changed::Payload { .. } => {}
+            Changed::Cluster { .. } => self.roots = true,
+            Changed::Service { .. } | Changed::Task { .. } | Changed::Payload { .. } => {}
         }
     }
 
@@ -194,6 +197,10 @@ impl Term {
         if work.roles && !steps.is_running() {
             self.roles(steps);
         }
+        if std::mem::take(&mut self.roots) {
+            self.roots = rotation::look(&self.forward).await;
+            failed |= self.roots;
+        }
         let tables = self.tables();
         self.newest = tables.newest;
         failed |= self.services.pass(&tables).await;
@@ -204,6 +211,7 @@ impl Term {
     pub fn next_in(&self) -> Option<Duration> {
         let now = self.forward.clock.monotonic();
         let wake = self.wake.next_at(now).map(|at| at.since(now));
+        let wake = if self.roots { Some(Duration::ZERO) } else { wake };
         wake.into_iter().chain(self.services.next_in(self.newest)).min()
     }
 
@@ -212,6 +220,7 @@ impl Term {
             self.wake.node(node.id);
         }
         self.wake.roles();
+        self.roots = true;
     }
 
     async fn nodes(&mut self, dirty: &BTreeSet<NodeId>, now: Monotonic) -> bool {

@@ -4,6 +4,7 @@
 //! - `liveness`: which nodes are ready, unknown or down.
 //! - `nodes`: what to write about nodes that something was heard of.
 //! - `roles`: who should be in the raft group, and the one next step towards it.
+//! - `rotate_root`: who is told to get a certificate of a new root, and when it has taken over.
 //!
 //! Services and tasks, in the order of `planner`, which knows what is to be looked at:
 //! - `reports`: what workers say of their tasks.
@@ -35,6 +36,7 @@ mod reports;
 mod restart;
 pub mod roles;
 mod roll;
+pub mod rotate_root;
 mod slot;
 mod up_to_date;
 mod update;

@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use common::identity::given::public_key;
 use common::identity::{SealError, SealKey};
 use common::limits::{FRAME_BYTES_MAX, SESSION_EVENTS_MAX, SESSION_HELLO_WAIT, SESSION_SEND_WAIT};
+use common::object::cluster::Authority;
 use common::object::sensitive::SensitiveBytes;
 use common::object::{Node, NodeDescription, NodeId};
 use common::random::SystemRandom;
@@ -333,11 +335,19 @@ async fn send_to(
 /// The node's place in the cluster; none when it has been removed.
 fn membership(tables: &Tables, node: NodeId) -> Option<Membership> {
     let node = tables.nodes.get(node)?;
+    let authority = tables.cluster().map(|cluster| &cluster.authority);
+    // While a new root is on its way, only those who are asked get a certificate of it.
+    let issuer = authority.and_then(|authority| match &authority.rotation {
+        Some(rotation) => rotation.asked.contains(&node.id).then_some(&rotation.certificate_pem),
+        None => Some(&authority.certificate_pem),
+    });
     Some(Membership {
         role: node.role,
         raft_id: node.manager.as_ref().map(|record| record.raft_id),
         managers: known_managers(tables),
         liveness: tables.cluster().map(|cluster| cluster.spec.liveness).unwrap_or_default(),
+        trust_pem: authority.map(Authority::trust_pem).unwrap_or_default(),
+        issuer_public_key: issuer.map(|pem| public_key(pem)).unwrap_or_default(),
     })
 }
 

@@ -196,7 +196,7 @@ mod tests {
         tables.nodes.set(node.id, Some(Arc::new(node)));
         let bytes = bytes(&tables);
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "0100000009fb2c0105000100000000000015070000000000000000000000000000010203613a31");
+        assert_eq!(hex, "0100000009fb2c010500010000000000001607000000000000000000000000000000010203613a31");
         assert_eq!(read_tables(&mut &bytes[..]).unwrap(), tables);
     }
 

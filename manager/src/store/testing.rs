@@ -69,12 +69,7 @@ prop_compose! {
                 node_certificate_expiry: Duration::from_secs(expiry.into()),
                 ..ClusterSpec::default()
             },
-            authority: Authority {
-                certificate_pem: "certificate".into(),
-                key_pem: Sensitive::new(key),
-                worker_token: Sensitive::new(worker),
-                manager_token: Sensitive::new(manager),
-            },
+            authority: Authority::new("certificate".into(), Sensitive::new(key), Sensitive::new(worker), Sensitive::new(manager)),
             denied: denied.into_iter().map(|(node, until)| (NodeId(node), Timestamp(until))).collect(),
             next_raft_id,
             address_pools,
@@ -125,7 +120,7 @@ prop_compose! {
             spec: NodeSpec { name, labels, role: Role::Manager, availability: Availability::Drain },
             role: Role::Worker,
             description: described.then(NodeDescription::default),
-            status: NodeStatus { state: NodeState::Ready, message, addr: String::new(), since: Timestamp(since) },
+            status: NodeStatus { state: NodeState::Ready, message, addr: String::new(), since: Timestamp(since), issued: None },
             manager: manager.map(|(raft_id, addr)| ManagerRecord { raft_id, addr }),
         }
     }

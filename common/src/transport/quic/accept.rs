@@ -16,13 +16,14 @@ use super::Shared;
 use super::close::Close;
 use super::dial::WELCOME;
 use super::link::{InUse, Link};
+use super::proof::{self, Seen};
 use super::tls::{self, Protocol};
 use crate::limits::{
     HANDSHAKE_ACCEPT_TIME_MAX, HANDSHAKES_MAX, HANDSHAKES_PER_ADDRESS_MAX, JOIN_CONNECTION_TIME_MAX,
     JOIN_CONNECTIONS_MAX, JOIN_CONNECTIONS_PER_ADDRESS_MAX, JOIN_IDLE_TIME_MAX, JOIN_STREAMS_TOTAL_MAX,
     STREAM_ARRIVALS_MAX, STREAM_KIND_WAIT,
 };
-use crate::transport::{Incoming, Lane, PeerIdentity, StreamKind};
+use crate::transport::{Incoming, Lane, StreamKind};
 
 /// Takes what knocks until the endpoint is closed.
 pub(super) async fn accept(shared: Arc<Shared>) {
@@ -70,6 +71,7 @@ async fn admit(
                 close.apply(&connection);
             }
         },
+        Some(Protocol::Proof) => proof::answer(&shared, &connection).await.apply(&connection),
         Some(Protocol::Join) => match strangers.take(ip) {
             Some(_place) => serve_stranger(&shared, &connection).await.apply(&connection),
             None => Close::Busy.apply(&connection),
@@ -84,32 +86,22 @@ async fn admit_member(
     lane: Lane,
     epoch: u64,
 ) -> Result<Arc<Link>, Close> {
-    let facts = tls::peer_certificate(connection)?;
-    let (own, cluster) = shared.own();
-    if facts.cluster != cluster {
-        return Err(Close::WrongCluster);
-    }
-    if facts.node == own {
-        return Err(Close::Duplicate);
-    }
-    if shared.clock.now() > facts.not_after {
-        return Err(Close::Expired);
-    }
-    let identity = PeerIdentity { node: facts.node, role: facts.role, cluster: facts.cluster };
-    let link =
-        Arc::new(Link::new(connection.clone(), identity, lane, false, facts.not_after, shared.clock.clone()));
+    let (own, _) = shared.own();
+    let Seen { identity, proved } = proof::seen(shared, connection)?;
+    let link = Arc::new(Link::new(connection.clone(), identity, lane, false, proved, shared.clock.clone()));
     shared.peers().add(link.clone(), own, epoch)?;
     tls::lift_limits(connection);
-    // The caller's limits always have room for this stream and this byte: neither waits.
-    let welcome = async {
-        let mut stream = connection.open_uni().await.ok()?;
-        stream.write_all(&[WELCOME]).await.ok()
-    };
-    if welcome.await.is_none() {
+    if welcome(connection).await.is_none() {
         shared.peers().remove(&link);
         return Err(Close::Protocol);
     }
     Ok(link)
+}
+
+/// Says "come in". The caller's limits always have room for this stream and this byte: neither waits.
+pub(super) async fn welcome(connection: &quinn::Connection) -> Option<()> {
+    let mut stream = connection.open_uni().await.ok()?;
+    stream.write_all(&[WELCOME]).await.ok()
 }
 
 /// A caller without certificate: a few streams of one kind, for a short time.
@@ -181,7 +173,7 @@ async fn admit_stream<'a>(
     };
     let kind = StreamKind::from_byte(byte).ok_or(Close::Protocol)?;
     let allowed = match caller {
-        Caller::Member(link) => kind.allowed(Some(link.peer.role)) && kind.lane() == link.lane,
+        Caller::Member(link) => link.allows(kind),
         Caller::Stranger(_) => kind.allowed(None),
     };
     if !allowed {

@@ -101,6 +101,8 @@ pub enum Lost {
     Removed,
     /// The far end is another node.
     WrongNode(NodeId),
+    /// What the far end shows is not good, or not now.
+    NotTrusted(String),
     /// Not now.
     Unreachable(String),
 }
@@ -112,7 +114,9 @@ impl Lost {
             Lost::Refused(reason) => TransportError::Refused { node, addr, reason },
             Lost::Removed => TransportError::Removed { node, addr },
             Lost::WrongNode(found) => TransportError::WrongNode { expected: node, found, addr },
-            Lost::Unreachable(reason) => TransportError::Unreachable { node, addr, reason },
+            Lost::Unreachable(reason) | Lost::NotTrusted(reason) => {
+                TransportError::Unreachable { node, addr, reason }
+            }
         }
     }
 }
@@ -143,6 +147,7 @@ pub fn explain(error: &ConnectionError) -> Lost {
         },
         ConnectionError::TransportError(error) => match found_node(&error.reason) {
             Some(node) => Lost::WrongNode(node),
+            None if is_tls(error.code) => Lost::NotTrusted(error.reason.clone()),
             None => Lost::Unreachable(error.reason.clone()),
         },
         ConnectionError::TimedOut => Lost::Unreachable("no answer".into()),
@@ -163,6 +168,11 @@ fn refused_by_tls(code: TransportErrorCode) -> Option<&'static str> {
         0..=0xff => Some("the handshake failed"),
         _ => None,
     }
+}
+
+/// Whether a code stands for an alert of TLS.
+fn is_tls(code: TransportErrorCode) -> bool {
+    (0x100..0x200).contains(&u64::from(code))
 }
 
 fn found_node(reason: &str) -> Option<NodeId> {

@@ -15,8 +15,9 @@ use super::Shared;
 use super::close::{Close, Lost, explain};
 use super::link::Link;
 use super::peers::unreachable;
+use super::proof::{self, Seen};
 use super::tls;
-use crate::transport::{Lane, Peer, PeerIdentity, TransportError};
+use crate::transport::{Lane, Peer, TransportError};
 
 /// The byte that says "come in".
 pub(super) const WELCOME: u8 = 1;
@@ -52,40 +53,45 @@ pub(super) async fn dial(shared: &Arc<Shared>, peer: Peer, lane: Lane) -> Result
 }
 
 async fn attempt(shared: &Arc<Shared>, peer: Peer, lane: Lane) -> Result<Link, Lost> {
+    let config = shared.current.read().expect("no holder panics").configs.client(lane);
+    let (connection, Seen { identity, proved }) = call(shared, peer, config).await?;
+    Ok(Link::new(connection, identity, lane, true, proved, shared.clock.clone()))
+}
+
+/// One connection to a peer that has proved who it is and has let us in.
+pub(super) async fn call(
+    shared: &Arc<Shared>,
+    peer: Peer,
+    config: quinn::ClientConfig,
+) -> Result<(quinn::Connection, Seen), Lost> {
     let unreachable = |error: &dyn std::fmt::Display| Lost::Unreachable(error.to_string());
-    let (config, cluster) = {
-        let current = shared.current.read().expect("no holder panics");
-        (current.configs.client(lane), current.identity.cluster)
-    };
     let connection = shared
         .endpoint
         .connect_with(config, peer.addr, &tls::server_name(peer.node))
         .map_err(|error| unreachable(&error))?
         .await
         .map_err(|error| explain(&error))?;
-    let facts = tls::peer_certificate(&connection).map_err(|close| unreachable(&close.text()))?;
+    let seen = match proof::seen(shared, &connection) {
+        Ok(seen) => seen,
+        Err(close) => {
+            close.apply(&connection);
+            return Err(unreachable(&close.text()));
+        }
+    };
     // TLS has compared these already; what stands here is what everything above relies on.
-    if facts.node != peer.node {
-        return Err(Lost::WrongNode(facts.node));
-    }
-    if facts.cluster != cluster {
-        Close::WrongCluster.apply(&connection);
-        return Err(unreachable(&Close::WrongCluster.text()));
+    if seen.identity.node != peer.node {
+        return Err(Lost::WrongNode(seen.identity.node));
     }
     let mut welcome = connection.accept_uni().await.map_err(|error| explain(&error))?;
     match welcome.read_u8().await {
-        Ok(WELCOME) => {}
+        Ok(WELCOME) => Ok((connection, seen)),
         Ok(_) => {
             Close::Protocol.apply(&connection);
-            return Err(unreachable(&Close::Protocol.text()));
+            Err(unreachable(&Close::Protocol.text()))
         }
-        Err(error) => {
-            return Err(match connection.close_reason() {
-                Some(reason) => explain(&reason),
-                None => unreachable(&error),
-            });
-        }
+        Err(error) => Err(match connection.close_reason() {
+            Some(reason) => explain(&reason),
+            None => unreachable(&error),
+        }),
     }
-    let identity = PeerIdentity { node: facts.node, role: facts.role, cluster: facts.cluster };
-    Ok(Link::new(connection, identity, lane, true, facts.not_after, shared.clock.clone()))
 }

@@ -134,7 +134,9 @@ async fn connect(
             }
             Err(error) => match explain(&error) {
                 Lost::Unreachable(_) => sleep(BUSY_PAUSE).await,
-                Lost::Refused(reason) => return Err(JoinError::NotTrusted { addr, reason }),
+                Lost::Refused(reason) | Lost::NotTrusted(reason) => {
+                    return Err(JoinError::NotTrusted { addr, reason });
+                }
                 Lost::Removed => {
                     return Err(JoinError::NotTrusted { addr, reason: Close::Removed.text().into() });
                 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
 use super::close::{Close, Lost, explain};
-use crate::limits::{GOSSIP_DATAGRAM_BYTES_MAX, STREAM_OPEN_WAIT};
+use crate::limits::{GOSSIP_DATAGRAM_BYTES_MAX, PROOF_LEAD, PROOF_WAIT, STREAM_OPEN_WAIT};
 use crate::time::{Clock, Monotonic, Timestamp};
 use crate::transport::{Lane, PeerIdentity, Stream, StreamKind};
 
@@ -29,8 +29,11 @@ pub(super) struct Link {
     /// Whether we called them.
     pub dialled: bool,
     pub since: Monotonic,
-    /// When the peer's certificate ends, and with it this connection.
-    pub expires: Timestamp,
+    /// When what the peer has proved ends, and with it this connection, unless it proves itself again.
+    expires: AtomicU64,
+    /// The peer has only proved to hold the key of a certificate that is not good any more.
+    late: AtomicBool,
+    proof: Mutex<Proof>,
     clock: Arc<dyn Clock>,
     streams: AtomicUsize,
     probing: AtomicBool,
@@ -48,6 +51,36 @@ struct Marks {
     unused: Option<Monotonic>,
 }
 
+/// Whether the peer has to prove itself anew.
+#[derive(Default)]
+struct Proof {
+    /// Since our certificate or the roots we trust have changed.
+    wanted: bool,
+    /// The roots have changed: what was proved before counts for nothing.
+    needed: bool,
+    /// Since when the connection lives on without a proof that counts.
+    missed: Option<Monotonic>,
+    /// The far end was met and was not who it has to be.
+    refused: bool,
+}
+
+/// What a link's proof asks for at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Good,
+    /// A new proof is to be had.
+    Renew,
+    /// It is missing for too long.
+    Lapsed,
+}
+
+/// What was proved when a connection was made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Proved {
+    pub until: Timestamp,
+    pub late: bool,
+}
+
 /// What a look at a link once a second finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Health {
@@ -63,7 +96,7 @@ impl Link {
         peer: PeerIdentity,
         lane: Lane,
         dialled: bool,
-        expires: Timestamp,
+        proved: Proved,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
@@ -72,7 +105,9 @@ impl Link {
             lane,
             dialled,
             since: clock.monotonic(),
-            expires,
+            expires: AtomicU64::new(proved.until.0),
+            late: AtomicBool::new(proved.late),
+            proof: Mutex::default(),
             clock,
             streams: AtomicUsize::new(0),
             probing: AtomicBool::new(false),
@@ -87,6 +122,56 @@ impl Link {
 
     pub fn is_open(&self) -> bool {
         self.connection.close_reason().is_none()
+    }
+
+    /// Whether the peer may open this kind of stream here.
+    pub fn allows(&self, kind: StreamKind) -> bool {
+        kind.allowed(Some(self.peer.role))
+            && kind.lane() == self.lane
+            && (!self.is_late() || is_for_late(kind))
+    }
+
+    /// Whether the peer has no certificate that is good now, only the key of one that was.
+    pub fn is_late(&self) -> bool {
+        self.late.load(Ordering::Relaxed)
+    }
+
+    /// The peer has shown a good certificate on another connection.
+    pub fn prove(&self, until: Timestamp) {
+        self.expires.store(until.0, Ordering::Relaxed);
+        self.late.store(false, Ordering::Relaxed);
+        *self.proof.lock().expect("no holder panics") = Proof::default();
+    }
+
+    /// From now on a new proof is wanted; with `needed`, the old one counts for nothing.
+    pub fn ask_for_proof(&self, needed: bool) {
+        let mut proof = self.proof.lock().expect("no holder panics");
+        proof.wanted = true;
+        proof.needed |= needed;
+    }
+
+    /// A proof was tried for and could not be had.
+    pub fn note_unproved(&self, refused: bool) {
+        let now = self.clock.monotonic();
+        let mut proof = self.proof.lock().expect("no holder panics");
+        if proof.needed {
+            proof.missed.get_or_insert(now);
+        }
+        proof.refused |= refused && proof.missed.is_some();
+    }
+
+    pub fn standing(&self, now: Monotonic, wall: Timestamp) -> Standing {
+        let expires = Timestamp(self.expires.load(Ordering::Relaxed));
+        let mut proof = self.proof.lock().expect("no holder panics");
+        if wall > expires {
+            proof.missed.get_or_insert(now);
+        }
+        match proof.missed {
+            Some(since) if proof.refused || now.since(since) >= PROOF_WAIT => Standing::Lapsed,
+            Some(_) => Standing::Renew,
+            None if proof.wanted || wall.plus(PROOF_LEAD) > expires => Standing::Renew,
+            None => Standing::Good,
+        }
     }
 
     pub fn close(&self, close: Close) {
@@ -199,6 +284,19 @@ impl Link {
             Some((_, count)) if count == received => {}
             _ => marks.unanswered = Some((self.clock.monotonic(), received)),
         }
+    }
+}
+
+/// What a node with an old certificate may do: get a new one; and managers keep the log, without which nobody could
+/// give it one.
+fn is_for_late(kind: StreamKind) -> bool {
+    match kind {
+        StreamKind::Renew
+        | StreamKind::Raft
+        | StreamKind::RaftAppend
+        | StreamKind::RaftSnapshot
+        | StreamKind::Manager => true,
+        StreamKind::Join | StreamKind::Session | StreamKind::Logs => false,
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! - `tls`: who is let in; `close`: why connections end; `socket`: the port, with a switch for faults.
 //! - `dial`, `accept`: the two ways to a connection; `link`: one connection; `peers`: which one is used.
+//! - `proof`: who the far end is, and how a connection outlives the certificates it was made with.
 //! - `join`: what a node says before it has a certificate.
 //!
 //! Nothing is sent on a connection that nobody uses: it ends by itself after `idle_time_max`. While a stream is open
@@ -14,6 +15,7 @@ mod dial;
 pub mod join;
 mod link;
 mod peers;
+mod proof;
 mod socket;
 pub(super) mod tls;
 
@@ -30,10 +32,11 @@ use aws_lc_rs::hmac;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use quinn::{Runtime, TokioRuntime};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::debug;
 
+pub use proof::Vouch;
 pub use socket::Faults;
 pub use tls::TlsError;
 
@@ -41,7 +44,7 @@ use self::close::Close;
 use self::link::Link;
 use self::peers::{News, Peers, Step, unreachable};
 use self::socket::FaultySocket;
-use self::tls::Configs;
+use self::tls::{Configs, Voucher};
 use super::{Arrivals, Datagram, Incoming, Lane, Peer, Stream, StreamKind, Transport, TransportError};
 use crate::identity::NodeIdentity;
 use crate::limits::{DATAGRAM_ARRIVALS_MAX, GOSSIP_DATAGRAM_BYTES_MAX, STREAM_ARRIVALS_MAX};
@@ -109,6 +112,9 @@ struct Shared {
     clock: Arc<dyn Clock>,
     tasks: Tasks,
     current: RwLock<Current>,
+    vouch: Voucher,
+    /// Has all connections looked at now.
+    look: Notify,
     peers: Mutex<Peers>,
     streams: mpsc::Sender<Incoming>,
     datagrams: mpsc::Sender<Datagram>,
@@ -128,7 +134,8 @@ impl QuicTransport {
         tasks: &Tasks,
         clock: Arc<dyn Clock>,
     ) -> Result<(Arc<Self>, Arrivals), QuicError> {
-        let configs = Configs::new(&identity, clock.clone(), settings.idle_time_max)?;
+        let vouch = Voucher::default();
+        let configs = Configs::new(&identity, clock.clone(), settings.idle_time_max, &vouch)?;
         let faults = Faults::default();
         let endpoint = endpoint(settings.listen, &identity, configs.server.clone(), faults.clone())?;
         let listen = |source| QuicError::Listen { addr: settings.listen, source };
@@ -141,6 +148,8 @@ impl QuicTransport {
             clock,
             tasks: tasks.child(),
             current: RwLock::new(Current { identity, configs }),
+            vouch,
+            look: Notify::new(),
             peers: Mutex::default(),
             streams,
             datagrams,
@@ -160,20 +169,30 @@ impl QuicTransport {
         self.faults.clone()
     }
 
-    /// From now on shows this certificate. Connections stay, unless it says something else of who we are.
+    /// From now on, and until told otherwise, lets in whom somebody vouches for who knows all nodes' keys.
+    pub fn vouch(&self, vouch: Option<Vouch>) {
+        self.shared.vouch.set(vouch);
+    }
+
+    /// From now on shows this certificate and trusts its roots. Connections stay, and both ends prove themselves
+    /// anew, unless the certificate says something else of who we are.
     pub fn set_identity(&self, identity: NodeIdentity) -> Result<(), QuicError> {
         let idle = self.shared.settings.idle_time_max;
-        let configs = Configs::new(&identity, self.shared.clock.clone(), idle)?;
+        let configs = Configs::new(&identity, self.shared.clock.clone(), idle, &self.shared.vouch)?;
         let who = |identity: &NodeIdentity| (identity.node, identity.cluster, identity.role);
-        let changed = {
+        let (changed, distrusts) = {
             let mut current = self.shared.current.write().expect("no holder panics");
             let changed = who(&current.identity) != who(&identity);
+            let distrusts = !identity.trusts_all_of(&current.identity);
             self.shared.endpoint.set_server_config(Some(configs.server.clone()));
             *current = Current { identity, configs };
-            changed
+            (changed, distrusts)
         };
         if changed {
             self.shared.peers().start_over();
+        } else {
+            self.shared.peers().ask_for_proofs(distrusts);
+            self.shared.look.notify_one();
         }
         Ok(())
     }
@@ -348,7 +367,7 @@ async fn serve(shared: Arc<Shared>, link: Arc<Link>) {
                 Err(error) => break error,
             },
             datagram = link.connection.read_datagram() => match datagram {
-                Ok(datagram) => if let Some(payload) = Link::payload(datagram) {
+                Ok(datagram) => if let Some(payload) = Link::payload(datagram).filter(|_| !link.is_late()) {
                     // Full: the owner is behind, and the newest is as good to lose as any.
                     let _ = shared.datagrams.try_send(Datagram {
                         from: link.peer.clone(),
@@ -368,8 +387,14 @@ async fn tick(shared: Arc<Shared>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
-        shared.peers().tick(shared.clock.monotonic(), shared.clock.now());
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = shared.look.notified() => {}
+        }
+        let unproved = shared.peers().tick(shared.clock.monotonic(), shared.clock.now());
+        for peer in unproved {
+            shared.tasks.spawn_until_stopped(proof::renew(shared.clone(), peer));
+        }
     }
 }
 

@@ -14,8 +14,8 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::close::Close;
-use super::link::{Health, Link};
-use crate::limits::{CONNECTIONS_PER_PEER_MAX, DATAGRAMS_WAITING_MAX};
+use super::link::{Health, Link, Standing};
+use crate::limits::{CONNECTIONS_PER_PEER_MAX, DATAGRAMS_WAITING_MAX, PROOF_RETRY, PROOFS_MAX};
 use crate::object::NodeId;
 use crate::time::{Monotonic, Timestamp};
 use crate::transport::{Lane, Peer, TransportError};
@@ -35,6 +35,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(3);
 pub(super) struct Peers {
     slots: BTreeMap<(NodeId, Lane), Slot>,
     denied: BTreeSet<NodeId>,
+    /// When a proof was last tried for with whom.
+    proofs: BTreeMap<NodeId, Monotonic>,
     /// Raised when our own certificate says something else: what was begun before does not count any more.
     epoch: u64,
 }
@@ -202,8 +204,19 @@ impl Peers {
         }
     }
 
-    /// A look at everything, once a second.
-    pub fn tick(&mut self, now: Monotonic, wall: Timestamp) {
+    pub fn is_denied(&self, node: NodeId) -> bool {
+        self.denied.contains(&node)
+    }
+
+    /// Has every peer prove itself anew; with `needed`, what it proved before counts for nothing.
+    pub fn ask_for_proofs(&mut self, needed: bool) {
+        self.links().for_each(|link| link.ask_for_proof(needed));
+        self.proofs.clear();
+    }
+
+    /// A look at everything, once a second. Gives the peers to meet for a new proof.
+    pub fn tick(&mut self, now: Monotonic, wall: Timestamp) -> Vec<Peer> {
+        let mut unproved = BTreeMap::new();
         for slot in self.slots.values() {
             for surplus in slot.links.iter().filter(|link| link.is_open()).skip(1) {
                 if surplus.unused_for() >= SURPLUS_UNUSED {
@@ -211,8 +224,13 @@ impl Peers {
                 }
             }
             for link in &slot.links {
-                if wall > link.expires {
-                    link.close(Close::Expired);
+                match link.standing(now, wall) {
+                    Standing::Good => {}
+                    Standing::Renew if link.is_open() => {
+                        unproved.insert(link.peer.node, link.addr());
+                    }
+                    Standing::Renew => {}
+                    Standing::Lapsed => link.close(Close::Expired),
                 }
                 match link.check(SILENCE_MAX) {
                     Health::Well => {}
@@ -222,6 +240,15 @@ impl Peers {
             }
         }
         self.forget_unused(Some(now));
+        self.proofs.retain(|_, at| now.since(*at) < PROOF_RETRY);
+        let mut due = Vec::new();
+        for (node, addr) in unproved {
+            if due.len() < PROOFS_MAX && !self.proofs.contains_key(&node) {
+                self.proofs.insert(node, now);
+                due.push(Peer { node, addr });
+            }
+        }
+        due
     }
 
     pub fn of(&self, node: NodeId) -> impl Iterator<Item = &Arc<Link>> {

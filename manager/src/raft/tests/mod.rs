@@ -25,12 +25,7 @@ pub fn create_cluster(id: u64) -> Proposal {
         id: ClusterId(1),
         meta: Meta::default(),
         spec: ClusterSpec::default(),
-        authority: Authority {
-            certificate_pem: String::new(),
-            key_pem: secret(),
-            worker_token: secret(),
-            manager_token: secret(),
-        },
+        authority: Authority::new(String::new(), secret(), secret(), secret()),
         denied: Default::default(),
         next_raft_id: 4,
         address_pools: Vec::new(),

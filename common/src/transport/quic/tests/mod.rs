@@ -3,6 +3,7 @@
 mod admission;
 mod garbage;
 mod joining;
+mod proofs;
 mod recovery;
 
 use std::future::Future;
