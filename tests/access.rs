@@ -308,7 +308,7 @@ async fn every_endpoint_needs_its_role_and_no_other_certificate_opens_any() {
         refused.records.iter().filter(|one| one.who.kind == kind && one.who.name == name).count()
     };
     assert!(of("client", "viewer") > 10 && of("client", "gone") > 10 && of("stranger", "") > 4);
-    assert!(of("node", cluster.id(1)) > 10);
+    assert!(of("node", cluster.id(0)) > 10);
 }
 
 #[tokio::test]
