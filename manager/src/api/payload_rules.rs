@@ -34,10 +34,11 @@ pub fn create(
         Some(driver) if driver.name.is_empty() => {
             return Err(ApiError::invalid(format!("{kind} driver must have a name")));
         }
-        Some(_) if data.length() > 0 => {
-            return Err(ApiError::invalid(format!("{kind} data must be empty: its driver has the value")));
+        Some(_) => {
+            return Err(ApiError::invalid(format!(
+                "{kind} drivers are not supported in this version yet: make the {kind} with its value"
+            )));
         }
-        Some(_) => {}
         None => check_data(kind, &data)?,
     }
     if let Some(templating) = spec.templating.as_ref().filter(|templating| templating.name != TEMPLATING) {
