@@ -154,9 +154,13 @@ impl Group {
     /// Makes a started member a voter.
     pub async fn join(&self, raft_id: u64) {
         let node = NodeId(raft_id.into());
-        let leader = self.leader().await;
-        self.members[&leader].raft.add_learner(raft_id, node, &address_of(node).to_string()).await.unwrap();
-        self.members[&leader].raft.add_voter(raft_id).await.unwrap();
+        // Whoever leads by then: on a busy machine the lead may have moved since the member before came in.
+        let add = || async {
+            let raft = &self.members[&self.leader().await].raft;
+            raft.add_learner(raft_id, node, &address_of(node).to_string()).await?;
+            raft.add_voter(raft_id).await
+        };
+        settled(add).await.unwrap();
     }
 
     pub fn path(&self, raft_id: u64) -> PathBuf {
