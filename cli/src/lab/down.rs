@@ -3,6 +3,8 @@
 //! It does not ask the record what runs, but the machine: every process whose state folder lies in the lab's
 //! folder. So it is as thorough after a crash, with a damaged record, and in the middle of `up`.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::Context;
 use common::limits::LAB_STOP_TIME_MAX;
 use nix::sys::signal::Signal;
@@ -51,8 +53,7 @@ pub async fn remove(lab: Lab) -> anyhow::Result<()> {
         let daemons = daemons_within(&lab.folder).context("look at the machine's processes")?;
         if daemons.is_empty() {
             tasks::end_all(&lab).await?;
-            let nodes = lab.load()?.map(|record| record.nodes).unwrap_or_default();
-            nodes.iter().for_each(|node| crate::daemon::forget_files(&node.state_dir()));
+            state_folders(&lab.folder).for_each(|state| crate::daemon::forget_files(&state));
             return lab.remove();
         }
         // A lab's state is thrown away: there is nothing that a stop in good order would save.
@@ -67,4 +68,10 @@ pub async fn remove(lab: Lab) -> anyhow::Result<()> {
         }
     }
     anyhow::bail!("something starts daemons of lab {} as fast as they are killed", lab.name)
+}
+
+/// Of all nodes that have one, whatever the record says.
+fn state_folders(lab: &Path) -> impl Iterator<Item = PathBuf> {
+    let nodes = std::fs::read_dir(lab).into_iter().flatten().flatten();
+    nodes.map(|node| node.path().join("state")).filter(|state| state.is_dir())
 }

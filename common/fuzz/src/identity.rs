@@ -23,7 +23,7 @@ static KEY: LazyLock<NodeKey> = LazyLock::new(|| NodeKey::generate().expect("a k
 
 /// A byte that says which form, and then what a peer shows in its handshake, or what lies in a file.
 pub fn certificate(mut data: &[u8]) {
-    match take_byte(&mut data) % 6 {
+    match take_byte(&mut data) % 8 {
         0 => {
             let _ = NodeCertificate::from_der(data);
         }
@@ -38,7 +38,7 @@ pub fn certificate(mut data: &[u8]) {
                 let _ = wrapped.unwrap(&KEY, Some(&unlock_key()));
             }
         }
-        4 => {
+        6 => {
             if let Ok(locked) = LockedKey::from_bytes(data) {
                 let _ = locked.unlock(&unlock_key());
             }
