@@ -314,13 +314,15 @@ impl Drop for Node {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     /// A stand-in for the daemon, so that this file is tested by itself.
     fn script(folder: &Path, body: &str) -> NodeOptions {
         let program = folder.join("stand-in");
-        std::fs::write(&program, format!("#!/bin/sh\n{body}\n")).unwrap();
-        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+        // By another process: a file that this one has open to write cannot be run as long as a child of another
+        // thread still has it open too.
+        let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" >\"$0\" && chmod 755 \"$0\"";
+        let written = Command::new("sh").args(["-c", write]).arg(&program).arg(body).status().unwrap();
+        assert!(written.success());
         NodeOptions {
             name: "stand-in".into(),
             addr: "127.0.0.1:1".parse().unwrap(),

@@ -1,7 +1,6 @@
 //! A task from its start to its end: how it begins, what it has, how it is stopped, and that nothing is left.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use common::object::container::HealthCheck;
@@ -76,8 +75,9 @@ async fn a_program_that_cannot_run_says_why() {
     let plain = folder.path().join("plain");
     fs::write(&plain, "text").unwrap();
     let script = folder.path().join("script");
-    fs::write(&script, "#!/no/such/interpreter\n").unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    // By another process: a file that this one has open to write is busy as long as a child of another thread has too.
+    let write = "echo '#!/no/such/interpreter' >\"$0\" && chmod 755 \"$0\"";
+    assert!(std::process::Command::new("sh").args(["-c", write]).arg(&script).status().unwrap().success());
     let path = |path: &std::path::Path| path.display().to_string();
     let cases = [
         ("nosuchprogram".to_owned(), "executable file not found in $PATH"),
