@@ -186,3 +186,13 @@ pub trait Runtime: Send + Sync + 'static {
         options: LogOptions,
     ) -> BoxFuture<'_, Result<BoxStream<'static, Result<LogLine, RunError>>, RunError>>;
 }
+
+/// Runs what waits for the disk on a thread that may.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RunError> + Send + 'static,
+) -> Result<T, RunError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(RunError::Temporary(format!("a step was cut off: {error}"))),
+    }
+}

@@ -26,7 +26,7 @@ use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, mkdirat};
 pub use self::layout::FileMount;
 use self::layout::{Home, Spot, spots, what};
 use super::process::make_dir;
-use super::{RunError, TaskFile, TaskSetup};
+use super::{RunError, TaskFile, TaskSetup, blocking};
 
 /// Mode of what a file may have: no more than these bits.
 const MODE_MASK: u32 = 0o7777;
@@ -306,15 +306,6 @@ fn make_folders(top: &Path, path: &Path) -> Result<(), RunError> {
 
 fn failed(action: &str, path: &Path, error: &io::Error) -> RunError {
     RunError::Temporary(format!("{action} {}: {error}", path.display()))
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, RunError> + Send + 'static,
-) -> Result<T, RunError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(RunError::Temporary(format!("a step was cut off: {error}"))),
-    }
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ use tokio::sync::watch;
 
 use super::folder::{HealthRecord, Launch, RunningRecord, TaskFolder};
 use super::health::{self, Checks, Outcome};
-use super::{Inner, blocking, command, look};
-use crate::runtime::{CommandResult, Health, RunError};
+use super::{Inner, command, look};
+use crate::runtime::{CommandResult, Health, RunError, blocking};
 
 pub struct Live {
     /// Counts what has happened to the task.

@@ -9,11 +9,11 @@ use common::wire::logs::LogLine;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::watch;
 
+use super::Inner;
 use super::log::format::Line;
 use super::log::read::{Filter, LogReader};
 use super::look::{self, Found};
-use super::{Inner, blocking};
-use crate::runtime::{LogOptions, RunError};
+use crate::runtime::{LogOptions, RunError, blocking};
 
 pub type Lines = BoxStream<'static, Result<LogLine, RunError>>;
 

@@ -60,7 +60,7 @@ use self::look::Found;
 use self::ports::PortBook;
 use self::supervisor::Answer;
 use super::files::{Owner, Reader, TaskFiles};
-use super::{CommandResult, Exit, LogOptions, Progress, RunError, Runtime, Seen, TaskSetup};
+use super::{CommandResult, Exit, LogOptions, Progress, RunError, Runtime, Seen, TaskSetup, blocking};
 
 pub(crate) use self::folder::make_dir;
 
@@ -369,16 +369,6 @@ async fn ask_to_start(supervisor: &Path, folder: &TaskFolder) -> Result<Answer, 
     // The supervisor lives on; the runtime takes notice of its end whenever that is.
     serde_json::from_slice(&text)
         .map_err(|_| RunError::Temporary("its supervisor ended before the task started".into()))
-}
-
-/// Runs what waits for the disk on a thread that may.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, RunError> + Send + 'static,
-) -> Result<T, RunError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(RunError::Temporary(format!("a step was cut off: {error}"))),
-    }
 }
 
 impl Runtime for ProcessRuntime {
