@@ -6,11 +6,12 @@
 # mount      small disks that are full
 # procps     ps and pgrep, to see that nothing was left running
 # busybox    the image that container tests run
+# docker-registry  a registry on loopback for them to pull from
 # gcc, g++   the cryptography library is partly C; libFuzzer (deploy/fuzz.sh) is C++
 # cargo-deny licences, bans and sources of the dependencies
 #
-# The docker command, an engine (dockerd) and a registry (docker-registry) are used by tests where they are present, and
-# are not installed here: those tests say loudly that they were skipped.
+# The docker command and an engine (dockerd) are used by tests where they are present, and are not installed here: those
+# tests say loudly that they were skipped.
 set -euo pipefail
 
 # The newest that is known to read our deny.toml.
@@ -26,6 +27,7 @@ need gcc gcc
 need g++ g++
 need git git
 need busybox busybox-static
+need docker-registry docker-registry
 
 if [ ${#missing[@]} -gt 0 ]; then
   as_root=()
@@ -33,7 +35,8 @@ if [ ${#missing[@]} -gt 0 ]; then
   echo "installing: ${missing[*]}"
   export DEBIAN_FRONTEND=noninteractive
   "${as_root[@]}" apt-get -qq update
-  "${as_root[@]}" apt-get -qq install --yes --no-install-recommends "${missing[@]}" >/dev/null
+  # RUNLEVEL=1: what is installed starts no service of its own; tests start what they need on ports of their own.
+  "${as_root[@]}" env RUNLEVEL=1 apt-get -qq install --yes --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
 if ! command -v cargo-deny >/dev/null 2>&1; then

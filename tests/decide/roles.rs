@@ -13,7 +13,7 @@ use common::limits::{FULL_PASS_PERIOD, LEADER_WAIT, ROLE_STEP_WAIT, ROLES_LOOK_A
 use common::object::cluster::Authority;
 use common::object::node::ManagerRecord;
 use common::object::sensitive::Sensitive;
-use common::object::{Cluster, ClusterId, ClusterSpec, Node, NodeId, Role};
+use common::object::{Cluster, ClusterId, Node, NodeId, Role};
 use common::random::{Random, SeededRandom};
 use common::time::{Monotonic, Timestamp};
 use manager::control::wake::Wake;
@@ -106,17 +106,8 @@ impl Roles {
         };
         let secret = || Sensitive::new(String::new());
         let cluster = Cluster {
-            id: ClusterId(1),
-            meta: Default::default(),
-            spec: ClusterSpec::default(),
-            authority: Authority::new(String::new(), secret(), secret(), secret()),
-            denied: Default::default(),
             next_raft_id: managers as u64 + 1,
-            address_pools: Vec::new(),
-            subnet_size: 24,
-            data_path_port: 0,
-            at_rest: Default::default(),
-            clients: Default::default(),
+            ..Cluster::new(ClusterId(1), Authority::new(String::new(), secret(), secret(), secret()))
         };
         let mut changes = vec![Change::Cluster(Write::Create(cluster))];
         for index in 0..managers + workers {

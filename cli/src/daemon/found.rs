@@ -6,7 +6,7 @@ use anyhow::Context;
 use common::identity::{JoinToken, Lock, NodeIdentity, NodeKey, RootAuthority, StoredIdentity, UnlockKey};
 use common::object::cluster::{AtRest, Authority};
 use common::object::node::{Issued, ManagerRecord};
-use common::object::{Cluster, ClusterId, Meta, Node, NodeId, Role};
+use common::object::{Cluster, ClusterId, Node, NodeId, Role};
 use common::random::{Random, SystemRandom};
 use common::time::Timestamp;
 use manager::api::{Control, Init};
@@ -53,17 +53,13 @@ pub fn found(init: &Init, now: Timestamp) -> anyhow::Result<Founding> {
         data_key_version: 0,
     };
     let cluster = Cluster {
-        id: cluster,
-        meta: Meta::default(),
         spec: init.spec.clone(),
-        authority,
-        denied: Default::default(),
         next_raft_id: FIRST_RAFT_ID + 1,
         address_pools: init.address_pools.clone(),
         subnet_size: init.subnet_size,
         data_path_port: init.data_path_port,
         at_rest,
-        clients: Default::default(),
+        ..Cluster::new(cluster, authority)
     };
     let mut node = Node::new(node, Role::Manager, init.availability);
     node.status.issued =

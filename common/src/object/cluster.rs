@@ -28,6 +28,26 @@ pub struct Cluster {
     pub at_rest: AtRest,
 }
 
+impl Cluster {
+    /// A cluster as it begins, with the settings that nobody has to give.
+    pub fn new(id: ClusterId, authority: Authority) -> Self {
+        Self {
+            id,
+            meta: Meta::default(),
+            spec: ClusterSpec::default(),
+            authority,
+            denied: BTreeMap::new(),
+            // The first manager has raft id 1.
+            next_raft_id: 2,
+            address_pools: Vec::new(),
+            subnet_size: 24,
+            data_path_port: 4789,
+            clients: Clients::default(),
+            at_rest: AtRest::default(),
+        }
+    }
+}
+
 /// How managers keep their data on disk. The counts only grow: a manager that reads its log again takes up nothing
 /// that it has gone beyond.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -157,7 +157,7 @@ mod tests {
     use crate::store::{Change, Proposal, Store, Write};
     use common::object::cluster::Authority;
     use common::object::sensitive::Sensitive;
-    use common::object::{ClientRecord, Cluster, ClusterId, ClusterSpec};
+    use common::object::{ClientRecord, Cluster, ClusterId};
     use std::time::Duration;
 
     const NOW: Timestamp = Timestamp(1_795_161_600_000_000_000);
@@ -172,22 +172,13 @@ mod tests {
             revoked,
         };
         let cluster = Cluster {
-            id: ClusterId(1),
-            meta: Default::default(),
-            spec: ClusterSpec::default(),
-            authority: Authority::new(String::new(), secret(), secret(), secret()),
-            denied: Default::default(),
-            next_raft_id: 2,
-            address_pools: Vec::new(),
-            subnet_size: 24,
-            data_path_port: 0,
-            at_rest: Default::default(),
             clients: [
                 (ClientSerial(1), record("alice", 100, None)),
                 (ClientSerial(2), record("alice", 100, Some(NOW))),
                 (ClientSerial(3), record("alice", 5, None)),
             ]
             .into(),
+            ..Cluster::new(ClusterId(1), Authority::new(String::new(), secret(), secret(), secret()))
         };
         let store = Store::new();
         let changes = vec![Change::Cluster(Write::Create(cluster))];

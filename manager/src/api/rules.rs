@@ -197,17 +197,11 @@ mod tests {
 
     fn cluster() -> Cluster {
         Cluster {
-            id: ClusterId(1),
-            meta: Default::default(),
-            spec: ClusterSpec::default(),
-            authority: Authority::new(String::new(), secret("key"), secret("worker"), secret("manager")),
-            denied: Default::default(),
             next_raft_id: 9,
-            address_pools: Vec::new(),
-            subnet_size: 24,
-            data_path_port: 4789,
-            at_rest: Default::default(),
-            clients: Default::default(),
+            ..Cluster::new(
+                ClusterId(1),
+                Authority::new(String::new(), secret("key"), secret("worker"), secret("manager")),
+            )
         }
     }
 

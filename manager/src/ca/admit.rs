@@ -27,9 +27,9 @@ pub fn role_of_token(cluster: &Cluster, token: &str) -> Result<Role, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use common::object::ClusterId;
     use common::object::cluster::Authority;
     use common::object::sensitive::Sensitive;
-    use common::object::{ClusterId, ClusterSpec, Meta};
     use common::random::SeededRandom;
 
     #[test]
@@ -38,24 +38,15 @@ mod tests {
         let mut token = |root: &str| JoinToken::generate(root, &mut random).to_secret().reveal().to_string();
         let (worker, manager, rotated, foreign) =
             (token("ours"), token("ours"), token("ours"), token("theirs"));
-        let cluster = Cluster {
-            id: ClusterId(1),
-            meta: Meta::default(),
-            spec: ClusterSpec::default(),
-            authority: Authority::new(
+        let cluster = Cluster::new(
+            ClusterId(1),
+            Authority::new(
                 "ours".into(),
                 Sensitive::new(String::new()),
                 Sensitive::new(worker.clone()),
                 Sensitive::new(manager.clone()),
             ),
-            denied: Default::default(),
-            next_raft_id: 2,
-            address_pools: Vec::new(),
-            subnet_size: 24,
-            data_path_port: 0,
-            at_rest: Default::default(),
-            clients: Default::default(),
-        };
+        );
         #[rustfmt::skip]
         let cases = [
             (worker.as_str(),       Ok(Role::Worker)),

@@ -39,7 +39,7 @@ mod tests {
     use common::object::cluster::Authority;
     use common::object::node::Issued;
     use common::object::sensitive::Sensitive;
-    use common::object::{Availability, Cluster, ClusterId, ClusterSpec, Node, NodeDescription};
+    use common::object::{Availability, Cluster, ClusterId, Node, NodeDescription};
     use std::time::Duration;
 
     const UNTIL: Timestamp = Timestamp(1_795_161_600_000_000_000);
@@ -47,17 +47,8 @@ mod tests {
     fn tables() -> Tables {
         let none = || Sensitive::new(String::new());
         let cluster = Cluster {
-            id: ClusterId(1),
-            meta: Default::default(),
-            spec: ClusterSpec::default(),
-            authority: Authority::new(String::new(), none(), none(), none()),
             denied: [(NodeId(3), UNTIL)].into(),
-            next_raft_id: 2,
-            address_pools: Vec::new(),
-            subnet_size: 24,
-            data_path_port: 0,
-            at_rest: Default::default(),
-            clients: Default::default(),
+            ..Cluster::new(ClusterId(1), Authority::new(String::new(), none(), none(), none()))
         };
         let mut changes = vec![Change::Cluster(Write::Create(cluster))];
         for (id, role) in [(1, Role::Manager), (2, Role::Worker), (3, Role::Worker), (4, Role::Worker)] {

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use common::identity::RootAuthority;
 use common::object::cluster::{Authority, Intermediate, Rotation};
 use common::object::sensitive::Sensitive;
-use common::object::{Availability, Cluster, ClusterId, ClusterSpec, NodeDescription, Role};
+use common::object::{Availability, Cluster, ClusterId, NodeDescription, Role};
 use proptest::prelude::*;
 
 use super::*;
@@ -48,19 +48,7 @@ fn rotating(asked: &[u128]) -> Authority {
 
 fn tables(authority: Authority, nodes: &[(At, NodeState)]) -> Tables {
     let (one, both) = (authority.certificate_pem.clone(), authority.trust_pem());
-    let cluster = Cluster {
-        id: ClusterId(1),
-        meta: Default::default(),
-        spec: ClusterSpec::default(),
-        authority,
-        denied: Default::default(),
-        next_raft_id: 2,
-        address_pools: Vec::new(),
-        subnet_size: 24,
-        data_path_port: 0,
-        at_rest: Default::default(),
-        clients: Default::default(),
-    };
+    let cluster = Cluster::new(ClusterId(1), authority);
     let mut changes = vec![Change::Cluster(Write::Create(cluster))];
     for (number, (at, state)) in (1..).zip(nodes) {
         let mut node = Node::new(NodeId(number), Role::Worker, Availability::Active);

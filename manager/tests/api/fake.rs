@@ -9,9 +9,7 @@ use common::identity::UnlockKey;
 use common::object::cluster::Authority;
 use common::object::node::{EngineDescription, ManagerRecord, NodeStatus, Platform, Resources, TlsInfo};
 use common::object::sensitive::Sensitive;
-use common::object::{
-    Cluster, ClusterId, ClusterSpec, Node, NodeDescription, NodeId, NodeSpec, NodeState, Role, Version,
-};
+use common::object::{Cluster, ClusterId, Node, NodeDescription, NodeId, NodeSpec, NodeState, Role, Version};
 use common::time::Timestamp;
 use common::transport::Stream;
 use common::wire::join::KnownManager;
@@ -341,22 +339,17 @@ pub fn id_of(number: u8) -> u128 {
 
 fn settings() -> Cluster {
     Cluster {
-        id: ClusterId(id_of(9)),
-        meta: Default::default(),
-        spec: ClusterSpec::default(),
-        authority: Authority::new(
-            ROOT.into(),
-            Sensitive::new("PRIVATE-KEY".into()),
-            Sensitive::new("SWMTKN-1-worker".into()),
-            Sensitive::new("SWMTKN-1-manager".into()),
-        ),
-        denied: Default::default(),
         next_raft_id: 10,
         address_pools: vec!["10.0.0.0/8".into()],
-        subnet_size: 24,
-        data_path_port: 4789,
-        at_rest: Default::default(),
-        clients: Default::default(),
+        ..Cluster::new(
+            ClusterId(id_of(9)),
+            Authority::new(
+                ROOT.into(),
+                Sensitive::new("PRIVATE-KEY".into()),
+                Sensitive::new("SWMTKN-1-worker".into()),
+                Sensitive::new("SWMTKN-1-manager".into()),
+            ),
+        )
     }
 }
 

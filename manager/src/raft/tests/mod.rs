@@ -11,7 +11,7 @@ mod wire;
 
 use common::object::cluster::Authority;
 use common::object::sensitive::Sensitive;
-use common::object::{Cluster, ClusterId, ClusterSpec, Meta, Node, NodeDescription, NodeId, NodeSpec, Role};
+use common::object::{Cluster, ClusterId, Meta, Node, NodeDescription, NodeId, NodeSpec, Role};
 use common::time::Timestamp;
 
 use crate::store::{Change, Proposal, Write};
@@ -22,17 +22,8 @@ pub const SECRET: &str = "SWMTKN-1-this-must-not-be-readable-on-a-disk";
 pub fn create_cluster(id: u64) -> Proposal {
     let secret = || Sensitive::new(SECRET.into());
     let cluster = Cluster {
-        id: ClusterId(1),
-        meta: Meta::default(),
-        spec: ClusterSpec::default(),
-        authority: Authority::new(String::new(), secret(), secret(), secret()),
-        denied: Default::default(),
         next_raft_id: 4,
-        address_pools: Vec::new(),
-        subnet_size: 24,
-        data_path_port: 4789,
-        at_rest: Default::default(),
-        clients: Default::default(),
+        ..Cluster::new(ClusterId(1), Authority::new(String::new(), secret(), secret(), secret()))
     };
     Proposal { id, at: Timestamp(1), changes: vec![Change::Cluster(Write::Create(cluster))] }
 }
