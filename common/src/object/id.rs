@@ -130,6 +130,10 @@ id_type!(
     PayloadId
 );
 id_type!(
+    /// A network of the cluster.
+    NetworkId
+);
+id_type!(
     /// A task. Never moved and never used again: a replacement is a new task.
     TaskId
 );

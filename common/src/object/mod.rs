@@ -23,7 +23,7 @@ mod words;
 
 pub use client::{AccessRole, ClientRecord, ClientSerial};
 pub use cluster::{Cluster, ClusterSpec, LivenessPreset};
-pub use id::{ClusterId, NodeId, PayloadId, ServiceId, TaskId};
+pub use id::{ClusterId, NetworkId, NodeId, PayloadId, ServiceId, TaskId};
 pub use node::{Availability, Node, NodeDescription, NodeSpec, NodeState, Role};
 pub use payload::{Payload, PayloadKind};
 pub use service::{Service, ServiceMode, ServiceSpec, TaskSpec};

@@ -5,4 +5,5 @@ pub mod codec;
 pub mod frame;
 pub mod join;
 pub mod logs;
+pub mod mesh;
 pub mod session;
