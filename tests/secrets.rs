@@ -1,9 +1,10 @@
 //! Secrets and configs on real daemons, in processes and in containers: what the tasks find, and that the value is
 //! nowhere else: not on a disk, in a log, in what anybody is shown, nor on a node that has no use for it.
 
-mod secrets {
-    pub mod search;
-}
+#[path = "secrets/search.rs"]
+mod search;
+#[path = "secrets/traffic.rs"]
+mod traffic;
 
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -16,7 +17,7 @@ use harness::cluster::{Cluster, SOON, options};
 use harness::services::{Runtime, Spec, Task};
 use harness::wait::wait_until;
 use nix::sys::signal::Signal;
-use secrets::search::{in_files, in_memory};
+use search::{in_files, in_memory};
 use serde_json::{Value, json};
 
 /// A value that nobody else has.
@@ -254,95 +255,6 @@ async fn rotate(client: &Client, name: &str, data: &str) {
     let answer =
         client.post(&format!("/swarm/x/secrets/{name}/rotate"), &json!({ "Data": base64(data) })).await;
     answer.unwrap().ok().unwrap();
-}
-
-/// Three servers that give their secret to whoever asks for it, and do not start with a bad one.
-fn servers(key: &str) -> Spec {
-    let line = "grep -q bad $SWARM_SECRETS_DIR/key && exit 1; exec busybox httpd -f -p $SWARM_PORT_80 -h $SWARM_SECRETS_DIR";
-    Runtime::Process
-        .service("web", 3)
-        .shell(line)
-        .with("TaskTemplate.ContainerSpec.Secrets", json!([secret(key, "key", "key", (0, 0), 0o444)]))
-        .with(
-            "EndpointSpec",
-            json!({ "Ports": [{ "Protocol": "tcp", "TargetPort": 80, "PublishMode": "host" }] }),
-        )
-        .update(json!({ "Parallelism": 1, "Order": "stop-first", "Monitor": 500_000_000 }))
-}
-
-/// Asks the service as a client that knows its tasks: the next one where one does not answer.
-async fn ask(client: &Client, turn: usize) -> Result<String, String> {
-    let tasks: Vec<Value> = client
-        .get("/tasks")
-        .await
-        .map_err(|error| error.to_string())?
-        .json()
-        .map_err(|error| error.to_string())?;
-    let port = |task: &Value| {
-        let runs = task["Status"]["State"] == "running" && task["DesiredState"] == "running";
-        task["Status"]["PortStatus"]["Ports"][0]["PublishedPort"].as_u64().filter(|_| runs)
-    };
-    let ports: Vec<u64> = tasks.iter().filter_map(port).collect();
-    let mut tried = Vec::new();
-    for index in 0..ports.len() {
-        let port = ports[(turn + index) % ports.len()];
-        match fetch(port).await {
-            Ok(value) => return Ok(value),
-            Err(error) => tried.push(format!("{port}: {error}")),
-        }
-    }
-    Err(format!("nobody answered: {tried:?}"))
-}
-
-async fn fetch(port: u64) -> std::io::Result<String> {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port as u16)).await?;
-    stream.write_all(b"GET /key HTTP/1.0\r\n\r\n").await?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await?;
-    match text.split_once("\r\n\r\n") {
-        Some((head, body)) if head.contains(" 200 ") && !body.is_empty() => Ok(body.into()),
-        _ => Err(std::io::Error::other(format!("{text:?}"))),
-    }
-}
-
-#[tokio::test]
-async fn a_rotation_under_traffic_loses_no_request_and_a_bad_value_goes_back() {
-    let cluster = Cluster::with_options(1, options(1, 2)).await.unwrap();
-    let client = cluster.client(0);
-    let (first, second) = (value(), value());
-    let key = create(&client, "secret", "key", &first, json!({})).await;
-    client.create_service(&servers(&key)).await.unwrap();
-    cluster.running("web", 3, SOON).await.unwrap();
-    wait_until("it answers", SOON, async || ask(&client, 0).await.map(drop)).await.unwrap();
-    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
-    let traffic = async {
-        let mut answers: Vec<String> = Vec::new();
-        while stopped.try_recv().is_err() {
-            let answer = ask(&client, answers.len()).await.unwrap();
-            answers.push(answer);
-        }
-        answers
-    };
-    let values_are = async |value: &str| {
-        let tasks = cluster.running("web", 3, SOON).await.unwrap();
-        for task in &tasks {
-            assert_eq!(std::fs::read_to_string(path(&cluster, task, "secrets/key")).unwrap(), value);
-        }
-    };
-    let rotations = async {
-        rotate(&client, "key", &second).await;
-        cluster.update_state("web", &["completed"], SOON).await.unwrap();
-        values_are(&second).await;
-        rotate(&client, "key", "bad").await;
-        cluster.update_state("web", &["rollback_completed"], SOON).await.unwrap();
-        values_are(&second).await;
-        let _ = stop.send(());
-    };
-    let (answers, ()) = tokio::join!(traffic, rotations);
-    assert!(answers.iter().all(|answer| *answer == first || *answer == second));
-    assert_eq!((answers.first(), answers.last()), (Some(&first), Some(&second)));
-    nowhere_else(&cluster, &second).await;
 }
 
 async fn are_refreshed_in_place(runtime: Runtime, test: &str) {
