@@ -7,6 +7,7 @@ mod container;
 mod mount;
 mod payload;
 mod policy;
+mod secret_provider;
 mod service;
 mod task;
 
@@ -20,6 +21,7 @@ use super::swarm as api_swarm;
 use super::{ObjectVersion, swarm::SwarmSpec};
 pub use container::{container_from_api, container_to_api};
 pub use payload::{payload_data_from_api, payload_spec_from_api, payload_to_api};
+pub use secret_provider::{Wanted, secret_request, secret_value_from_api};
 pub use service::{insert_defaults, service_spec_from_api, service_spec_to_api, service_to_api};
 pub use task::{task_name, task_spec_from_api, task_spec_to_api, task_to_api};
 

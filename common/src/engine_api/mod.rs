@@ -10,6 +10,7 @@ mod document;
 pub mod event;
 pub mod node;
 pub mod payload;
+pub mod secret_provider;
 pub mod service;
 pub mod swarm;
 pub mod system;
