@@ -172,6 +172,14 @@ pub const ENGINE_DOCUMENT_BYTES_MAX: usize = 1 << 20;
 pub const ENGINE_FACTS_TIME_MAX: Duration = Duration::from_secs(10);
 /// Attempts at a change whose other objects (not the one with the client's version) moved meanwhile.
 pub const API_CONFLICT_ATTEMPTS_MAX: usize = 4;
+/// Networks of one cluster, the encoded size of what is asked for one, and subnets of one; more are refused.
+pub const NETWORKS_MAX: usize = 16_384;
+pub const NETWORK_SPEC_BYTES_MAX: usize = 64 << 10;
+pub const NETWORK_SUBNETS_MAX: usize = 16;
+/// Networks of the cluster that one service is on.
+pub const SERVICE_NETWORKS_MAX: usize = 64;
+/// Different reasons shown of tasks that wait for an address on one network.
+pub const NETWORK_REASONS_MAX: usize = 16;
 /// One spec of a service, encoded.
 pub const SERVICE_SPEC_BYTES_MAX: usize = 256 << 10;
 /// A service with all specs it keeps, encoded: it has to fit in one proposal.

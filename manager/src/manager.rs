@@ -15,7 +15,7 @@ use common::limits::{CONTROL_RETRY, HAND_OVER_WAIT};
 use common::object::cluster::{AtRest, Authority, ExternalAuthority};
 use common::object::node::ManagerRecord;
 use common::object::sensitive::Sensitive;
-use common::object::{Cluster, ClusterId, ClusterSpec, LivenessPreset, Node, NodeId, Version};
+use common::object::{Cluster, ClusterId, ClusterSpec, LivenessPreset, NetworkId, Node, NodeId, Version};
 use common::random::SystemRandom;
 use common::report::Report;
 use common::shutdown::Tasks;
@@ -35,6 +35,7 @@ use crate::ca::known::{is_demoted, vouch};
 use crate::ca::serve::{Told, serve_join, serve_renew};
 use crate::ca::sign::{self, Subject};
 use crate::control::leader::Control;
+use crate::decide::allocate;
 use crate::dispatch::Sessions;
 use crate::forward::{Forward, ForwardError};
 use crate::raft::{Lead, RaftHandle, RaftSettings, RaftStartError, ResealError, SnapshotPolicy, Timing};
@@ -154,7 +155,9 @@ impl Manager {
             .await
             .map_err(|error| ForwardError::Stopped(Report(&error).to_string()))?;
         node.manager = Some(ManagerRecord { raft_id: raft.status().raft_id, addr });
-        let changes = vec![Change::Cluster(Write::Create(cluster)), Change::Node(Write::Create(node))];
+        let ingress = allocate::ingress(&cluster, NetworkId::generate(&mut SystemRandom));
+        let mut changes = vec![Change::Cluster(Write::Create(cluster)), Change::Node(Write::Create(node))];
+        changes.extend(ingress.map(|network| Change::Network(Write::Create(network))));
         self.forward.propose(changes).await.map(drop)
     }
 

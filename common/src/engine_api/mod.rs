@@ -8,6 +8,7 @@ pub mod container;
 pub mod convert;
 mod document;
 pub mod event;
+pub mod network;
 pub mod node;
 pub mod payload;
 pub mod secret_provider;
