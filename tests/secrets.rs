@@ -1,10 +1,13 @@
 //! Secrets and configs on real daemons, in processes and in containers: what the tasks find, and that the value is
-//! nowhere else: not on a disk, in a log, in what anybody is shown, nor on a node that has no use for it.
+//! nowhere else: not on a disk, in a log, in what anybody is shown, nor on a node that has no use for it. `drivers`: where
+//! somebody outside has the value; `traffic`: a new value while clients ask for it.
 
-#[path = "secrets/search.rs"]
-mod search;
-#[path = "secrets/traffic.rs"]
-mod traffic;
+mod secrets {
+    mod drivers;
+    pub mod provider;
+    pub mod search;
+    mod traffic;
+}
 
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -13,12 +16,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use common::time::{Clock, SystemClock};
-use harness::client::Client;
+use harness::client::{Answer, Client};
 use harness::cluster::{Cluster, SOON, options};
 use harness::services::{Runtime, Spec, Task};
 use harness::wait::wait_until;
 use nix::sys::signal::Signal;
-use search::{in_files, in_memory};
+use secrets::search::{in_files, in_memory};
 use serde_json::{Value, json};
 
 /// A value that nobody else has.
@@ -322,9 +325,11 @@ async fn a_daemon_leaves_no_core_dump() {
 
 /// A new version of a secret, for all that use it.
 async fn rotate(client: &Client, name: &str, data: &str) {
-    let answer =
-        client.post(&format!("/swarm/x/secrets/{name}/rotate"), &json!({ "Data": base64(data) })).await;
-    answer.unwrap().ok().unwrap();
+    rotate_answer(client, name, data).await.ok().unwrap();
+}
+
+async fn rotate_answer(client: &Client, name: &str, data: &str) -> Answer {
+    client.post(&format!("/swarm/x/secrets/{name}/rotate"), &json!({ "Data": base64(data) })).await.unwrap()
 }
 
 async fn are_refreshed_in_place(runtime: Runtime, test: &str) {

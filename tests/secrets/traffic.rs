@@ -20,7 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{RwLock, watch};
 
-use super::{create, nowhere_else, path, secret, value};
+use crate::{create, nowhere_else, path, secret, value};
 
 /// Clients at a time.
 const CLIENTS: usize = 6;
