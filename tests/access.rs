@@ -1,6 +1,9 @@
 //! Who may use the API from afar, and the record of what they did: every role and every wrong certificate at every
-//! endpoint and every kind of stream, Docker's command over TCP, contexts, and what the audit record holds.
+//! endpoint and every kind of stream, Docker's command over TCP, contexts, what the audit record holds, and what each
+//! certificate is worth (`isolation`).
 
+#[path = "access/isolation.rs"]
+mod isolation;
 #[path = "access/record.rs"]
 mod record;
 

@@ -39,6 +39,7 @@ use crate::decide::allocate;
 use crate::dispatch::Sessions;
 use crate::forward::{Forward, ForwardError};
 use crate::raft::{Lead, RaftHandle, RaftSettings, RaftStartError, ResealError, SnapshotPolicy, Timing};
+use crate::secret_driver::SecretDrivers;
 use crate::store::{Change, FeedError, Store, Tables, Write};
 
 pub struct Settings {
@@ -47,6 +48,8 @@ pub struct Settings {
     /// Where other nodes reach this one.
     pub address: SocketAddr,
     pub raft_folder: PathBuf,
+    /// Where providers of secrets listen.
+    pub secret_drivers_folder: PathBuf,
     pub raft_id: u64,
     pub data_keys: DataKeys,
     pub preset: LivenessPreset,
@@ -101,7 +104,8 @@ impl Manager {
             &tasks,
         )
         .await?;
-        let (sessions, events) = Sessions::new(store.clone(), clock.clone());
+        let drivers = SecretDrivers::new(settings.secret_drivers_folder);
+        let (sessions, events) = Sessions::new(store.clone(), drivers, clock.clone());
         let forward = Forward {
             me: settings.node,
             address: settings.address,

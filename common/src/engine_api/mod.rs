@@ -11,6 +11,7 @@ pub mod event;
 pub mod network;
 pub mod node;
 pub mod payload;
+pub mod secret_provider;
 pub mod service;
 pub mod swarm;
 pub mod system;

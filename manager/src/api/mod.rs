@@ -40,7 +40,7 @@ mod nodes;
 mod note;
 mod pace;
 mod patience;
-mod payload_rules;
+pub(crate) mod payload_rules;
 mod payloads;
 mod places;
 mod requests;
