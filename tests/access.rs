@@ -165,7 +165,6 @@ const ENDPOINTS: &[(&str, &str, &str, &str)] = &[
     ("GET",    "/networks/none",                      "",   "operator"),
     ("POST",   "/networks/create",                    r#"{"Name":"-","Driver":"overlay"}"#, "operator"),
     ("POST",   "/networks/none/connect",              "{}", "admin"),
-    ("POST",   "/networks/prune",                     "",   "admin"),
     ("DELETE", "/networks/nobody",                    "",   "operator"),
     ("GET",    "/distribution/none/json",             "",   "operator"),
     ("GET",    "/swarm/x/raft",                       "",   "viewer"),

@@ -62,7 +62,8 @@ pub fn warnings(spec: &ServiceSpec) -> Vec<String> {
 /// request calls them by; `before` is the spec that is replaced.
 pub fn network_warning(tables: &Tables, task: &TaskSpec, before: Option<&TaskSpec>) -> Option<String> {
     let mut names: Vec<String> = Vec::new();
-    for target in task.networks.iter().map(|network| network.target.as_str()) {
+    let targets = task.networks.iter().map(|network| network.target.as_str());
+    for target in targets.filter(|target| !references::NODE_NETWORKS.contains(target)) {
         let is_new = |id: NetworkId| !before.is_some_and(|before| before.cluster_networks().any(|it| it == id));
         let network = lookup::network(tables, target).ok().filter(|network| is_new(network.id));
         names.extend(network.map(|network| network.spec.name.clone()));
