@@ -28,6 +28,8 @@ pub struct AssignmentUpdate {
     pub payloads: Vec<AssignedPayload>,
     /// No task of the node uses these any more: they leave its memory.
     pub payloads_removed: Vec<(PayloadId, u64)>,
+    /// Why others do not come, as people are told: all that are waited for now. What the last part says holds.
+    pub withheld: BTreeMap<PayloadKey, String>,
     /// `digest` of all tasks and payloads the node should have after this update; not looked at where `more` is set.
     pub digest: u64,
 }
@@ -74,7 +76,7 @@ pub struct TaskReport {
     pub status: TaskStatus,
 }
 
-/// One version of one payload.
+/// One version of one payload; of a value that is a task's alone, `PayloadId::of_task` of it.
 pub type PayloadKey = (PayloadId, u64);
 
 /// Both sides of a session come to the same number when they agree on the tasks, on what is wanted of each, and on

@@ -61,7 +61,7 @@ fn wake(sessions: &Sessions, tables: &Tables, change: &Changed) {
                 payloads::users(tables, payload.id).into_iter().for_each(|node| sessions.nudge(node));
             }
         }
-        Changed::Service { .. } => {}
+        Changed::Service { .. } | Changed::Network { .. } => {}
     }
 }
 

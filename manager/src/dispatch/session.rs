@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use common::identity::given::public_key;
 use common::identity::{SealError, SealKey};
-use common::limits::{FRAME_BYTES_MAX, SESSION_EVENTS_MAX, SESSION_HELLO_WAIT, SESSION_SEND_WAIT};
+use common::limits::{
+    FRAME_BYTES_MAX, SECRET_DRIVER_ANSWERS_MAX, SESSION_EVENTS_MAX, SESSION_HELLO_WAIT, SESSION_SEND_WAIT,
+};
 use common::object::cluster::Authority;
 use common::object::sensitive::SensitiveBytes;
 use common::object::{Node, NodeDescription, NodeId};
@@ -26,7 +28,8 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use super::assignments::Told;
+use super::assignments::{Questions, Told};
+use crate::secret_driver::{Answer, SecretDrivers};
 use crate::store::{Store, Tables};
 
 /// What sessions tell the control loop.
@@ -75,6 +78,7 @@ pub struct Sessions {
     events: mpsc::Sender<SessionEvent>,
     next_number: Arc<AtomicU64>,
     store: Store,
+    drivers: SecretDrivers,
     clock: Arc<dyn Clock>,
 }
 
@@ -97,11 +101,15 @@ struct Calls {
 }
 
 impl Sessions {
-    pub fn new(store: Store, clock: Arc<dyn Clock>) -> (Self, mpsc::Receiver<SessionEvent>) {
+    pub fn new(
+        store: Store,
+        drivers: SecretDrivers,
+        clock: Arc<dyn Clock>,
+    ) -> (Self, mpsc::Receiver<SessionEvent>) {
         let (events, receiver) = mpsc::channel(SESSION_EVENTS_MAX);
         let lead = watch::Sender::new(Lead::Other(None));
-        let sessions = Self { open: Arc::default(), lead, events, next_number: Arc::default(), store, clock };
-        (sessions, receiver)
+        let (open, next_number) = Default::default();
+        (Self { open, lead, events, next_number, store, drivers, clock }, receiver)
     }
 
     /// Begins or ends holding sessions. The ones that stand end with the lead they belong to.
@@ -193,10 +201,15 @@ impl Sessions {
         // Reading a frame is not safe to cancel, so it runs beside the rest and not inside a select.
         let Stream { send: writer, recv: reader } = stream;
         let reading = self.read(from, reader, calls);
-        let writing = self.write((node, seal), writer, calls, told);
+        let (asks, questions) = watch::channel(Questions::new());
+        let (answers, answered) = mpsc::channel(SECRET_DRIVER_ANSWERS_MAX);
+        let writing = self.write((node, seal), writer, calls, told, (asks, answered));
+        // Beside the rest too: a slow driver delays those alone who need it.
+        let asking = self.drivers.answer(questions, answers);
         let (ended, said_goodbye) = tokio::select! {
             result = reading => (result, true),
             result = writing => (result, false),
+            never = asking => match never {},
         };
         if ended.is_ok() && said_goodbye {
             let _ = send(stream, &ManagerMessage::Goodbye).await;
@@ -244,6 +257,7 @@ impl Sessions {
         writer: &mut (impl tokio::io::AsyncWrite + Unpin),
         calls: &Calls,
         mut place: Membership,
+        (asks, mut answered): (watch::Sender<Questions>, mpsc::Receiver<Answer>),
     ) -> Result<(), FrameError> {
         let mut told = Told::default();
         let mut reported = 0;
@@ -271,7 +285,19 @@ impl Sessions {
                 reported = written;
                 send_to(writer, &ManagerMessage::Reported { number: written }).await?;
             }
-            calls.nudge.notified().await;
+            let questions = told.questions(&tables, node);
+            asks.send_if_modified(|now| {
+                let is_other = *now != questions;
+                *now = questions;
+                is_other
+            });
+            tokio::select! {
+                () = calls.nudge.notified() => {}
+                Some((key, answer)) = answered.recv() => told.answered(key, answer),
+            }
+            while let Ok((key, answer)) = answered.try_recv() {
+                told.answered(key, answer);
+            }
         }
     }
 

@@ -47,6 +47,19 @@ pub fn warnings(spec: &ServiceSpec) -> Vec<String> {
             ingress.join(", ")
         ));
     }
+    let networks: Vec<&str> = spec
+        .task
+        .networks
+        .iter()
+        .map(|network| network.target.as_str())
+        .filter(|target| !references::NODE_NETWORKS.contains(target))
+        .collect();
+    if !networks.is_empty() {
+        warnings.push(format!(
+            "network {}: services and tasks have addresses there, and this version does not carry connections to these addresses yet: use published ports to reach the tasks",
+            networks.join(", ")
+        ));
+    }
     let known = |over: &&String| over.starts_with("node.labels.") || over.starts_with("engine.labels.");
     for over in spec.task.placement.spread_over.iter().filter(|over| !known(over)) {
         warnings.push(format!(
