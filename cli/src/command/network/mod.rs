@@ -21,7 +21,7 @@ Examples:
   swarm network create --subnet 10.20.0.0/16 --ip-range 10.20.1.0/24 --gateway 10.20.0.1 back
   swarm network create --ipv6 --label team=web front
   swarm network create -d bridge local")]
-    Create(create::Args),
+    Create(Box<create::Args>),
 
     /// List networks
     #[command(
@@ -54,7 +54,7 @@ Examples:
 
 pub async fn run(command: Command, client: &Client) -> anyhow::Result<()> {
     match command {
-        Command::Create(args) => create::run(args, client).await,
+        Command::Create(args) => create::run(*args, client).await,
         Command::Ls(args) => ls::run(args, client).await,
         Command::Inspect(args) => inspect::run(args, client).await,
         Command::Rm(args) => rm::run(args, client).await,

@@ -64,7 +64,8 @@ pub fn network_warning(tables: &Tables, task: &TaskSpec, before: Option<&TaskSpe
     let mut names: Vec<String> = Vec::new();
     let targets = task.networks.iter().map(|network| network.target.as_str());
     for target in targets.filter(|target| !references::NODE_NETWORKS.contains(target)) {
-        let is_new = |id: NetworkId| !before.is_some_and(|before| before.cluster_networks().any(|it| it == id));
+        let is_new =
+            |id: NetworkId| !before.is_some_and(|before| before.cluster_networks().any(|it| it == id));
         let network = lookup::network(tables, target).ok().filter(|network| is_new(network.id));
         names.extend(network.map(|network| network.spec.name.clone()));
     }
