@@ -6,18 +6,22 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use common::limits::JOIN_FRAME_BYTES_MAX;
-use common::object::{Availability, Cluster, ClusterId, LivenessPreset, Node, NodeDescription, NodeId, Role};
+use common::object::ports::Protocol;
+use common::object::{
+    Availability, Cluster, ClusterId, LivenessPreset, Node, NodeDescription, NodeId, Role, ServiceId, TaskId,
+};
 use common::wire::codec;
 use common::wire::frame::read_message;
 use common::wire::join::{
     CertificateRequest, IssuedCertificate, JoinRequest, JoinResponse, KnownManager, RenewRequest,
 };
+use common::wire::mesh::{MeshAnswer, MeshRequest};
 use common::wire::session::{ManagerMessage, Membership, NodeMessage};
 use common_fuzz::take_byte;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-const READERS: [fn(&[u8]); 7] = [
+const READERS: [fn(&[u8]); 9] = [
     read::<JoinRequest>,
     read::<JoinResponse>,
     read::<RenewRequest>,
@@ -25,6 +29,8 @@ const READERS: [fn(&[u8]); 7] = [
     read::<ManagerMessage>,
     read::<Cluster>,
     read::<Node>,
+    read::<MeshRequest>,
+    read::<MeshAnswer>,
 ];
 
 pub fn run(mut data: &[u8]) {
@@ -78,6 +84,13 @@ pub fn seeds() -> Vec<Vec<u8>> {
         trust_pem: "root".into(),
         issuer_public_key: vec![4],
     };
+    let mesh = MeshRequest {
+        service: ServiceId(1),
+        task: TaskId(2),
+        target: 80,
+        protocol: Protocol::Tcp,
+        client: ([10, 0, 0, 1], 40_000).into(),
+    };
     let seal = common::identity::OpeningKey::generate(&mut common::random::SystemRandom).public();
     vec![
         seed(0, &JoinRequest::RootCertificate),
@@ -90,6 +103,9 @@ pub fn seeds() -> Vec<Vec<u8>> {
         seed(4, &ManagerMessage::Welcome { heartbeat_period: Duration::from_millis(500) }),
         seed(4, &ManagerMessage::NotLeader { leader: Some(known) }),
         seed(4, &ManagerMessage::Membership(membership)),
+        seed(7, &mesh),
+        seed(8, &MeshAnswer::Open),
+        seed(8, &MeshAnswer::Refused { reason: "no".into() }),
     ]
 }
 

@@ -252,11 +252,11 @@ impl Runtime for Docker {
         })
     }
 
-    fn address(&self, task: TaskId) -> BoxFuture<'_, Result<Option<IpAddr>, RunError>> {
+    fn addresses(&self, task: TaskId) -> BoxFuture<'_, Result<Vec<IpAddr>, RunError>> {
         Box::pin(async move {
             match self.containers.find(task).await? {
-                Some(found) => seen::address(&found),
-                None => Ok(None),
+                Some(found) => seen::addresses(&found),
+                None => Ok(Vec::new()),
             }
         })
     }
