@@ -1,6 +1,9 @@
 //! Who may use the API from afar, and the record of what they did: every role and every wrong certificate at every
-//! endpoint and every kind of stream, Docker's command over TCP, contexts, and what the audit record holds.
+//! endpoint and every kind of stream, Docker's command over TCP, contexts, what the audit record holds, and what each
+//! certificate is worth (`isolation`).
 
+#[path = "access/isolation.rs"]
+mod isolation;
 #[path = "access/record.rs"]
 mod record;
 
@@ -157,9 +160,14 @@ const ENDPOINTS: &[(&str, &str, &str, &str)] = &[
     ("POST",   "/configs/create",                     "{",  "operator"),
     ("POST",   "/configs/none/update",                "{}", "operator"),
     ("DELETE", "/configs/none",                       "",   "operator"),
-    ("GET",    "/networks",                           "",   "admin"),
+    ("GET",    "/networks",                           "",   "viewer"),
+    ("GET",    "/networks/none?scope=swarm",          "",   "viewer"),
     ("GET",    "/networks/none",                      "",   "operator"),
+    ("POST",   "/networks/create",                    r#"{"Name":"-","Driver":"overlay"}"#, "operator"),
     ("POST",   "/networks/create",                    "{}", "admin"),
+    ("POST",   "/networks/none/connect",              "{}", "admin"),
+    ("POST",   "/networks/prune",                     "",   "admin"),
+    ("DELETE", "/networks/nobody",                    "",   "operator"),
     ("GET",    "/distribution/none/json",             "",   "operator"),
     ("GET",    "/swarm/x/raft",                       "",   "viewer"),
     ("GET",    "/swarm/x/gossip",                     "",   "viewer"),

@@ -6,6 +6,7 @@
 //! one core without optimizations: a thousand take minutes.
 
 mod invariants {
+    pub mod addresses_are_given_once;
     pub mod nothing_is_lost;
     pub mod one_task_per_slot;
     pub mod payloads_stay_close;

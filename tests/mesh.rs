@@ -67,8 +67,11 @@ async fn get(door: SocketAddr, path: &str) -> Result<String, String> {
 async fn post(door: SocketAddr, path: &str, body: &[u8]) -> Result<Vec<u8>, String> {
     let exchange = async {
         let mut stream = TcpStream::connect(door).await?;
-        let head =
-            format!("POST {path} HTTP/1.1\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+        let head = format!(
+            "{} {path} HTTP/1.1\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            if body.is_empty() { "GET" } else { "POST" },
+            body.len()
+        );
         let (mut recv, mut send) = stream.split();
         let writing = async {
             send.write_all(head.as_bytes()).await?;

@@ -3,6 +3,9 @@
 //! Each file of `scenarios/` is one test. `SWARM_REWRITE=1` writes what was shown in place of what was expected; the
 //! difference is to be read like code. Commands: `services/script.rs`.
 
+mod invariants {
+    pub mod addresses_are_given_once;
+}
 mod services;
 
 use std::path::{Path, PathBuf};
@@ -47,6 +50,11 @@ fn scenarios_show_what_they_say() {
 #[test]
 fn any_story_ends_well() {
     for_seeds(40, |seed| services::random::story(seed, 40));
+}
+
+#[test]
+fn a_full_network_gives_no_address_twice_and_goes_on_when_there_is_room() {
+    for_seeds(40, services::networks::tight_story);
 }
 
 #[test]

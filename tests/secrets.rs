@@ -1,7 +1,10 @@
 //! Secrets and configs on real daemons, in processes and in containers: what the tasks find, and that the value is
-//! nowhere else: not on a disk, in a log, in what anybody is shown, nor on a node that has no use for it.
+//! nowhere else: not on a disk, in a log, in what anybody is shown, nor on a node that has no use for it. `drivers`: where
+//! somebody outside has the value.
 
 mod secrets {
+    mod drivers;
+    pub mod provider;
     pub mod search;
 }
 
@@ -11,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use harness::client::Client;
+use harness::client::{Answer, Client};
 use harness::cluster::{Cluster, SOON, options};
 use harness::services::{Runtime, Spec, Task};
 use harness::wait::wait_until;
@@ -251,9 +254,11 @@ async fn a_daemon_leaves_no_core_dump() {
 
 /// A new version of a secret, for all that use it.
 async fn rotate(client: &Client, name: &str, data: &str) {
-    let answer =
-        client.post(&format!("/swarm/x/secrets/{name}/rotate"), &json!({ "Data": base64(data) })).await;
-    answer.unwrap().ok().unwrap();
+    rotate_answer(client, name, data).await.ok().unwrap();
+}
+
+async fn rotate_answer(client: &Client, name: &str, data: &str) -> Answer {
+    client.post(&format!("/swarm/x/secrets/{name}/rotate"), &json!({ "Data": base64(data) })).await.unwrap()
 }
 
 /// Three servers that give their secret to whoever asks for it, and do not start with a bad one.

@@ -8,7 +8,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::{
     audit, backup, ca, client_cert, context, documents, events, gossip, info, init, join, join_token, leave,
-    node, payload, raft, restore, service, task, unlock, unlock_key, update, version,
+    network, node, payload, raft, restore, service, task, unlock, unlock_key, update, version,
 };
 use crate::context::Asked;
 use crate::context::endpoint::{Address, TlsFiles};
@@ -139,6 +139,13 @@ pub enum Command {
     Config {
         #[command(subcommand)]
         command: Box<payload::config::Command>,
+    },
+
+    /// Manage who may talk to whom
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Network {
+        #[command(subcommand)]
+        command: Box<network::Command>,
     },
 
     Events(events::Args),

@@ -109,6 +109,7 @@ async fn ask(command: Command, client: &Client) -> anyhow::Result<ExitCode> {
         Command::Audit(args) => command::audit::run(args, client).await?,
         Command::Secret { command } => command::payload::secret::run(*command, client).await?,
         Command::Config { command } => command::payload::config::run(*command, client).await?,
+        Command::Network { command } => command::network::run(*command, client).await?,
         Command::Events(args) => command::events::run(args, client).await?,
         Command::Raft { command } => command::raft::run(command, client).await?,
         Command::Gossip { command } => command::gossip::run(command, client).await?,

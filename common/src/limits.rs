@@ -67,6 +67,20 @@ pub const SESSION_EVENTS_MAX: usize = 1024;
 pub const SESSION_HELLO_WAIT: Duration = Duration::from_secs(5);
 /// How long one message to a node may take to leave; a node that does not read loses its session.
 pub const SESSION_SEND_WAIT: Duration = Duration::from_secs(5);
+/// How long a provider of secrets may take for one value, and how much it may say.
+pub const SECRET_DRIVER_WAIT: Duration = Duration::from_secs(5);
+pub const SECRET_DRIVER_ANSWER_BYTES_MAX: usize = 1 << 20;
+/// Values that one provider is asked for at the same time; more wait for their turn.
+pub const SECRET_DRIVER_ASKS_MAX: usize = 8;
+/// Shortest and longest pause before a provider that did not give a value is asked for it again.
+pub const SECRET_DRIVER_RETRY_MIN: Duration = Duration::from_millis(500);
+pub const SECRET_DRIVER_RETRY_MAX: Duration = Duration::from_secs(10);
+/// Answers of providers that a session has not taken up; more have to wait.
+pub const SECRET_DRIVER_ANSWERS_MAX: usize = 16;
+/// Reasons why values do not come that a node is told; further tasks wait without one.
+pub const WITHHELD_REASONS_MAX: usize = 256;
+/// One of them; a task's status holds it whole, however many bytes its letters take.
+pub const WITHHELD_REASON_CHARS_MAX: usize = 250;
 /// How long a manager waits for the leader's answer to one try of a forwarded request.
 pub const MANAGER_CALL_WAIT: Duration = Duration::from_millis(1_000);
 /// How long a node waits for a manager to take up a session.
@@ -158,6 +172,14 @@ pub const ENGINE_DOCUMENT_BYTES_MAX: usize = 1 << 20;
 pub const ENGINE_FACTS_TIME_MAX: Duration = Duration::from_secs(10);
 /// Attempts at a change whose other objects (not the one with the client's version) moved meanwhile.
 pub const API_CONFLICT_ATTEMPTS_MAX: usize = 4;
+/// Networks of one cluster, the encoded size of what is asked for one, and subnets of one; more are refused.
+pub const NETWORKS_MAX: usize = 16_384;
+pub const NETWORK_SPEC_BYTES_MAX: usize = 64 << 10;
+pub const NETWORK_SUBNETS_MAX: usize = 16;
+/// Networks of the cluster that one service is on.
+pub const SERVICE_NETWORKS_MAX: usize = 64;
+/// Different reasons shown of tasks that wait for an address on one network.
+pub const NETWORK_REASONS_MAX: usize = 16;
 /// One spec of a service, encoded.
 pub const SERVICE_SPEC_BYTES_MAX: usize = 256 << 10;
 /// A service with all specs it keeps, encoded: it has to fit in one proposal.

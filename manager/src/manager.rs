@@ -15,7 +15,7 @@ use common::limits::{CONTROL_RETRY, HAND_OVER_WAIT};
 use common::object::cluster::{AtRest, Authority, ExternalAuthority};
 use common::object::node::ManagerRecord;
 use common::object::sensitive::Sensitive;
-use common::object::{Cluster, ClusterId, ClusterSpec, LivenessPreset, Node, NodeId, Version};
+use common::object::{Cluster, ClusterId, ClusterSpec, LivenessPreset, NetworkId, Node, NodeId, Version};
 use common::random::SystemRandom;
 use common::report::Report;
 use common::shutdown::Tasks;
@@ -35,9 +35,11 @@ use crate::ca::known::{is_demoted, vouch};
 use crate::ca::serve::{Told, serve_join, serve_renew};
 use crate::ca::sign::{self, Subject};
 use crate::control::leader::Control;
+use crate::decide::allocate;
 use crate::dispatch::Sessions;
 use crate::forward::{Forward, ForwardError};
 use crate::raft::{Lead, RaftHandle, RaftSettings, RaftStartError, ResealError, SnapshotPolicy, Timing};
+use crate::secret_driver::SecretDrivers;
 use crate::store::{Change, FeedError, Store, Tables, Write};
 
 pub struct Settings {
@@ -46,6 +48,8 @@ pub struct Settings {
     /// Where other nodes reach this one.
     pub address: SocketAddr,
     pub raft_folder: PathBuf,
+    /// Where providers of secrets listen.
+    pub secret_drivers_folder: PathBuf,
     pub raft_id: u64,
     pub data_keys: DataKeys,
     pub preset: LivenessPreset,
@@ -100,7 +104,8 @@ impl Manager {
             &tasks,
         )
         .await?;
-        let (sessions, events) = Sessions::new(store.clone(), clock.clone());
+        let drivers = SecretDrivers::new(settings.secret_drivers_folder);
+        let (sessions, events) = Sessions::new(store.clone(), drivers, clock.clone());
         let forward = Forward {
             me: settings.node,
             address: settings.address,
@@ -150,7 +155,9 @@ impl Manager {
             .await
             .map_err(|error| ForwardError::Stopped(Report(&error).to_string()))?;
         node.manager = Some(ManagerRecord { raft_id: raft.status().raft_id, addr });
-        let changes = vec![Change::Cluster(Write::Create(cluster)), Change::Node(Write::Create(node))];
+        let ingress = allocate::ingress(&cluster, NetworkId::generate(&mut SystemRandom));
+        let mut changes = vec![Change::Cluster(Write::Create(cluster)), Change::Node(Write::Create(node))];
+        changes.extend(ingress.map(|network| Change::Network(Write::Create(network))));
         self.forward.propose(changes).await.map(drop)
     }
 

@@ -280,5 +280,7 @@ fn steady(
 }
 
 fn new_task(id: TaskId, service: ServiceId, slot: u64) -> Change {
-    Change::Task(Write::Create(Task::new(id, service, Slot::Number(slot), 1, TaskState::Running)))
+    let mut task = Task::new(id, service, Slot::Number(slot), 1, TaskState::Running);
+    task.status.state = TaskState::Pending;
+    Change::Task(Write::Create(task))
 }

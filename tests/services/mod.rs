@@ -4,8 +4,9 @@
 //! - `worker`: a node's side of its tasks, scripted by image.
 //! - `random`: operators and machines that do anything at any time.
 //! - `script`: commands as an operator would write them; `show`: what they show.
-//! - `secrets`: secrets, their versions and their rotation.
+//! - `secrets`: secrets, their versions and their rotation. `networks`: networks, and who has which address.
 
+pub mod networks;
 pub mod random;
 pub mod script;
 mod secrets;

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use common::limits::PROPOSAL_CHANGES_MAX;
 use common::object::policy::{FailureAction, Ratio, RestartPolicy, UpdateConfig, UpdateOrder};
+use common::object::service::NetworkAttachment;
 use common::object::{Availability, NodeState, Service, ServiceMode, ServiceSpec, TaskState};
 use common::random::{Random, SeededRandom};
 
 use manager::store::{Change, Write};
 
+use super::networks;
 use super::worker::Behaviour;
 use super::world::{World, serves};
 
@@ -21,6 +23,12 @@ pub struct Chaos {
     pub world: World,
     random: SeededRandom,
     services: Vec<String>,
+}
+
+fn attached(names: &[&str]) -> Vec<NetworkAttachment> {
+    let attachment =
+        |name: &&str| NetworkAttachment { target: (*name).into(), ..NetworkAttachment::default() };
+    names.iter().map(attachment).collect()
 }
 
 impl Chaos {
@@ -36,6 +44,8 @@ impl Chaos {
         for node in 0..NODES {
             world.add_node(&format!("n{node}"), |_| {});
         }
+        networks::create(&mut world, "front", Some("10.1.0.0/25")).expect("a network of its own");
+        networks::create(&mut world, "back", None).expect("a network of its own");
         Self { world, random: SeededRandom::new(seed, "chaos"), services: Vec::new() }
     }
 
@@ -136,6 +146,12 @@ impl Chaos {
             });
             spec.rollback = spec.update.clone().filter(|_| self.below(2) == 0);
         }
+        spec.task.networks = match self.below(4) {
+            0 => attached(&["front"]),
+            1 => attached(&["back", "front"]),
+            _ => Vec::new(),
+        };
+        networks::resolve(&self.world, &mut spec).expect("both networks are there");
         self.world.create_service(spec);
         self.services.push(name);
     }

@@ -6,12 +6,12 @@ use anyhow::{Context, Result, anyhow, bail};
 use common::object::container::ContainerSpec;
 use common::object::policy::{Ratio, RestartPolicy, UpdateConfig};
 use common::object::ports::{EndpointSpec, Port, PublishMode};
-use common::object::service::{UpdateState, UpdateStatus};
+use common::object::service::{NetworkAttachment, UpdateState, UpdateStatus};
 use common::object::{Availability, NodeState, ServiceMode, ServiceSpec, Slot, TaskSpec};
 
 use super::worker::Behaviour;
 use super::world::World;
-use super::{secrets, show};
+use super::{networks, secrets, show};
 
 /// Carries out a script; answers what its commands showed.
 pub fn run(script: &str) -> Result<String> {
@@ -44,17 +44,21 @@ fn command(world: &mut World, line: &str) -> Result<Option<Vec<String>>> {
             };
             rest[1..].iter().try_for_each(|setting| set(&mut spec, setting))?;
             secrets::resolve(world, &mut spec)?;
+            networks::resolve(world, &mut spec)?;
             world.create_service(spec);
         }
         "update" => {
             let mut spec = ServiceSpec::clone(world.service(name()?).spec());
             rest[1..].iter().try_for_each(|setting| set(&mut spec, setting))?;
             secrets::resolve(world, &mut spec)?;
+            networks::resolve(world, &mut spec)?;
             world.update_service(name()?, |present| *present = spec);
         }
         "rollback" => rollback(world, name()?)?,
         "secret" => secrets::create(world, name()?, rest.get(1).context("its value")?),
         "rotate" => secrets::rotate(world, name()?, rest.get(1).context("its new value")?)?,
+        "network" => networks::create(world, name()?, rest.get(1).copied())?,
+        "addresses" => return Ok(Some(networks::addresses(world, name()?)?)),
         "versions" => return Ok(Some(secrets::versions(world, name()?))),
         "rebalance" => world.edit_service(name()?, |service| service.rebalance += 1),
         "remove" => world.edit_service(name()?, |service| service.removed = true),
@@ -181,6 +185,12 @@ fn set(spec: &mut ServiceSpec, setting: &str) -> Result<()> {
         "constraint" => spec.task.placement.constraints.push(value.into()),
         "cpus" => spec.task.resources.reservations.nano_cpus = value.parse::<i64>()? * 1_000_000_000,
         "per-node" => spec.task.placement.replicas_max_per_node = value.parse()?,
+        "network" => {
+            let target = value.into();
+            spec.task.networks.push(NetworkAttachment { target, ..NetworkAttachment::default() });
+        }
+        "without-networks" => spec.task.networks.clear(),
+        "endpoint" => spec.endpoint.get_or_insert_default().mode = Some(value.parse()?),
         "secret" => spec.task.container.secrets.push(secrets::reference(value)),
         "label" => drop(spec.labels.insert(value.into(), String::new())),
         "publish" => {

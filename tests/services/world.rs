@@ -16,6 +16,7 @@ use manager::decide::{Ctx, Planner};
 use manager::store::{Change, FeedError, Proposal, Rejection, Store, Write};
 
 use super::worker::{Behaviour, Worker};
+use crate::invariants::addresses_are_given_once;
 
 /// Nothing that a scenario waits for takes longer.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(3600);
@@ -257,6 +258,7 @@ impl World {
     /// What holds after every write, whatever happens.
     fn check(&mut self, changes: &[Change]) {
         let tables = self.store.snapshot();
+        addresses_are_given_once::check(&tables).unwrap_or_else(|broken| panic!("{broken}"));
         for change in changes {
             let Change::Task(Write::Create(task) | Write::Update { value: task, .. }) = change else {
                 continue;

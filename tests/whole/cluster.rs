@@ -436,6 +436,7 @@ fn brief(change: &Change) -> String {
     match change {
         Change::Cluster(_) => "cluster".into(),
         Change::Payload(_) => "secret or config".into(),
+        Change::Network(_) => "network".into(),
         Change::Node(change) => write(change, |node| {
             format!("node {} {} {}", node.id.0, node.status.state, node.spec.availability)
         }),

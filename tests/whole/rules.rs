@@ -8,7 +8,7 @@ use manager::store::{Change, Tables, Write};
 use crate::invariants::one_task_per_slot::OneTaskPerSlot;
 use crate::invariants::payloads_stay_close::PayloadsStayClose;
 use crate::invariants::update_keeps_enough::UpdateKeepsEnough;
-use crate::invariants::{reservations_are_kept, tasks_go_forward};
+use crate::invariants::{addresses_are_given_once, reservations_are_kept, tasks_go_forward};
 
 #[derive(Debug, Default)]
 pub struct Rules {
@@ -27,6 +27,7 @@ impl Rules {
                 self.payloads.note(after, task);
             }
         }
+        addresses_are_given_once::check(after)?;
         self.slots.check(after, changes)?;
         self.updates.check(before, after, changes)?;
         reservations_are_kept::check(after, &self.ended)?;

@@ -7,12 +7,13 @@ use common::object::payload::{PayloadSpec, PayloadVersion};
 use common::object::policy::{FailureAction, Ratio, RestartPolicy, UpdateConfig, UpdateOrder};
 use common::object::ports::{EndpointSpec, Port};
 use common::object::sensitive::SensitiveBytes;
-use common::object::service::{JobStatus, RuntimeKind, UpdateState, UpdateStatus};
+use common::object::service::{JobStatus, NetworkAttachment, RuntimeKind, UpdateState, UpdateStatus};
 use common::object::{
-    Availability, Node, NodeId, Payload, PayloadId, PayloadKind, Service, ServiceId, ServiceMode,
-    ServiceSpec, TaskState,
+    Availability, Network, NetworkId, NetworkSpec, Node, NodeId, Payload, PayloadId, PayloadKind, Service,
+    ServiceId, ServiceMode, ServiceSpec, TaskState,
 };
 use common::random::{Random, SeededRandom};
+use manager::decide::allocate::subnets;
 use manager::store::{Change, Write};
 
 use super::cluster::{Cluster, NODES, Unkind};
@@ -22,6 +23,8 @@ use crate::invariants::{nothing_is_lost, payloads_stay_close, the_mesh_is_known}
 const ACTS: usize = 40;
 /// Secrets that services may use.
 const PAYLOADS: u128 = 3;
+/// The network that some services are on.
+const NETWORK: NetworkId = NetworkId(1 << 127);
 /// Once faults have ended, all is well within this time.
 const MEND_TIME_MAX: Duration = Duration::from_secs(600);
 /// And stays so.
@@ -56,6 +59,7 @@ pub fn story(seed: u64, tamper: Tamper) -> Result<Vec<String>, String> {
     story.cluster.unkind.proposals = [0, 4, 12, 40][(seed % 4) as usize];
     story.cluster.unkind.doubled = [0, 0, 10, 40][(seed / 4 % 4) as usize];
     story.make_payloads();
+    story.make_network();
     for _ in 0..ACTS {
         story.act();
         if story.cluster.broken.is_some() {
@@ -148,6 +152,13 @@ impl Story {
         link.is_cut = !link.is_cut;
         let is_cut = link.is_cut;
         self.cluster.note(format_args!("node {} is cut off: {is_cut}", node.0));
+    }
+
+    fn make_network(&mut self) {
+        let spec = NetworkSpec { name: "front".into(), ..NetworkSpec::default() };
+        let given = subnets(&self.cluster.store.snapshot(), &spec).expect("there is room");
+        let network = Network::new(NETWORK, spec, given);
+        self.cluster.write(vec![Change::Network(Write::Create(network))]);
     }
 
     fn make_payloads(&mut self) {
@@ -253,6 +264,10 @@ impl Story {
         let env = if mode.is_job() { WORK } else { self.pick(&GOOD) };
         spec.task.container.env = owned(env);
         spec.task.container.secrets = self.secrets();
+        if self.named % 3 == 1 {
+            let target = NETWORK.to_string();
+            spec.task.networks = vec![NetworkAttachment { target, ..NetworkAttachment::default() }];
+        }
         spec.task.resources.reservations.nano_cpus = self.pick(&[0, 500_000_000, 1_000_000_000]);
         spec.task.resources.reservations.memory_bytes = self.pick(&[0, 1 << 30]);
         spec.task.restart = Some(RestartPolicy {

@@ -316,7 +316,7 @@ impl Shared {
                 spec: spec.clone(),
                 is_incomplete: false,
                 is_leaving: false,
-                given: table.assigned.given(spec),
+                given: table.assigned.given(task, spec),
             };
             let status = TaskStatus {
                 state: TaskState::Failed,
@@ -360,7 +360,7 @@ impl Shared {
 
     fn assign(self: &Arc<Self>, table: &mut Table, task: TaskId) {
         let Some((assigned, spec)) = table.assigned.task(task) else { return };
-        let (assigned, spec, given) = (assigned.clone(), spec.clone(), table.assigned.given(spec));
+        let (assigned, spec, given) = (assigned.clone(), spec.clone(), table.assigned.given(task, spec));
         match table.entries.get(&task) {
             // What is on its way out goes to its end; see `forget`.
             Some(entry) if entry.is_leaving() => {}

@@ -16,6 +16,7 @@ pub mod inspected;
 pub mod join;
 pub mod join_token;
 pub mod leave;
+pub mod network;
 pub mod node;
 pub mod payload;
 pub mod raft;

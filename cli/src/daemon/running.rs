@@ -274,6 +274,7 @@ impl Running {
             node: self.node,
             address: file.advertise,
             raft_folder: self.setup.folder.raft_folder(),
+            secret_drivers_folder: self.setup.folder.secret_drivers_folder(),
             raft_id,
             data_keys,
             preset: file.liveness,

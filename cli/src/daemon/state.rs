@@ -38,6 +38,11 @@ impl Folder {
         self.0.join("raft")
     }
 
+    /// Where providers of secrets listen, each at a socket of its own. People make it.
+    pub fn secret_drivers_folder(&self) -> PathBuf {
+        self.0.join("secret-drivers")
+    }
+
     /// What this node's tasks are and how far they are.
     pub fn tasks_folder(&self) -> PathBuf {
         self.0.join("tasks")

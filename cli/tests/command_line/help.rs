@@ -8,7 +8,7 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/command_line/go
 
 /// Not here: `daemon` and `lab`, whose flags are theirs.
 #[rustfmt::skip]
-const COMMANDS: [&str; 65] = [
+const COMMANDS: [&str; 70] = [
     "", "init", "join", "join-token", "leave", "update", "swarm", "swarm init", "info", "node", "node ls", "node inspect", "node ps",
     "node update", "node promote", "node demote", "node rm", "raft status", "gossip members", "version", "completion", "man",
     "service", "service create", "service update", "service scale", "service rollback", "service history", "service explain",
@@ -16,6 +16,7 @@ const COMMANDS: [&str; 65] = [
     "task ls", "task inspect", "events", "client-cert", "client-cert create", "client-cert ls", "client-cert revoke", "audit",
     "context", "context create", "context ls", "context inspect", "context use", "context rm",
     "secret", "secret create", "secret rotate", "secret history", "secret ls", "secret inspect", "secret rm",
+    "network", "network create", "network ls", "network inspect", "network rm",
     "config", "config create", "config rotate", "config history", "config ls", "config inspect", "config rm",
 ];
 

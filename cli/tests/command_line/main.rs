@@ -4,6 +4,7 @@ mod endings;
 mod fake_api;
 mod fixtures;
 mod help;
+mod networks;
 mod payloads;
 mod requests;
 mod service_fixtures;

@@ -5,8 +5,10 @@
 
 mod container;
 mod mount;
+mod network;
 mod payload;
 mod policy;
+mod secret_provider;
 mod service;
 mod task;
 
@@ -19,7 +21,9 @@ use super::node::{self as api_node, ManagerStatus};
 use super::swarm as api_swarm;
 use super::{ObjectVersion, swarm::SwarmSpec};
 pub use container::{container_from_api, container_to_api};
+pub use network::{network_spec_from_api, network_to_api, task_network_to_api, virtual_ip_to_api};
 pub use payload::{payload_data_from_api, payload_spec_from_api, payload_to_api};
+pub use secret_provider::{Wanted, secret_request, secret_value_from_api};
 pub use service::{insert_defaults, service_spec_from_api, service_spec_to_api, service_to_api};
 pub use task::{task_name, task_spec_from_api, task_spec_to_api, task_to_api};
 
@@ -73,6 +77,8 @@ pub enum ConvertError {
     NamedResource,
     #[error("a placement preference must be a spread")]
     NotSpread,
+    #[error("ipam configuration: {0}")]
+    Ipam(String),
     #[error("the data of a {kind} must be base64")]
     Data { kind: PayloadKind },
     #[error("ContainerSpec: a ready check is exactly one of a command, an HTTP request and a TCP port")]

@@ -140,17 +140,6 @@ document! {
         pub last_execution: String,
     }
 
-    /// `GET /networks/{id}`, as much of it as services need.
-    pub struct NetworkSummary {
-        always:
-        pub name: String,
-        #[serde(rename = "Id")]
-        pub id: String,
-        pub scope: String,
-        pub driver: String,
-        pub labels: BTreeMap<String, String>,
-    }
-
     /// Answer to `POST /services/create`.
     pub struct ServiceCreated {
         always:

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::ObjectVersion;
 use super::container::{ContainerSpec, Driver};
 use super::document::document;
+use super::network::TaskNetwork;
 use super::node::Platform;
 use super::service::Port;
 
@@ -30,7 +31,7 @@ document! {
         pub node_id: String,
         pub status: TaskStatus,
         pub desired_state: String,
-        pub networks_attachments: Vec<serde_json::Value>,
+        pub networks_attachments: Vec<TaskNetwork>,
         /// What the task was given.
         pub generic_resources: Vec<GenericResource>,
         pub job_iteration: Option<ObjectVersion>,

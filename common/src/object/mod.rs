@@ -2,10 +2,12 @@
 //!
 //! Docker's spelling of these is in `engine_api`, with the conversion both ways.
 
+pub mod cidr;
 pub mod client;
 pub mod cluster;
 pub mod container;
 pub mod id;
+pub mod network;
 pub mod node;
 pub mod payload;
 pub mod payload_template;
@@ -21,9 +23,11 @@ pub mod template;
 pub mod version;
 mod words;
 
+pub use cidr::Cidr;
 pub use client::{AccessRole, ClientRecord, ClientSerial};
 pub use cluster::{Cluster, ClusterSpec, LivenessPreset};
 pub use id::{ClusterId, NetworkId, NodeId, PayloadId, ServiceId, TaskId};
+pub use network::{Network, NetworkSpec};
 pub use node::{Availability, Node, NodeDescription, NodeSpec, NodeState, Role};
 pub use payload::{Payload, PayloadKind};
 pub use service::{Service, ServiceMode, ServiceSpec, TaskSpec};
@@ -42,6 +46,7 @@ pub enum ObjectKind {
     Service,
     Task,
     Payload,
+    Network,
 }
 
 impl std::fmt::Display for ObjectKind {
@@ -52,6 +57,7 @@ impl std::fmt::Display for ObjectKind {
             ObjectKind::Service => "service",
             ObjectKind::Task => "task",
             ObjectKind::Payload => "secret or config",
+            ObjectKind::Network => "network",
         })
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::container::Driver;
 use super::sensitive::SensitiveBytes;
 use super::words::words;
-use super::{Meta, PayloadId};
+use super::{Meta, PayloadId, TaskId};
 use crate::time::Timestamp;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +69,13 @@ impl Payload {
 
     pub fn version(&self, number: u64) -> Option<&PayloadVersion> {
         self.versions.iter().find(|version| version.number == number)
+    }
+}
+
+impl PayloadId {
+    /// Under which a node has the value that is one task's alone: what a driver gave for it. As random as both are.
+    pub fn of_task(self, task: TaskId) -> Self {
+        Self(self.0.rotate_left(64) ^ task.0)
     }
 }
 

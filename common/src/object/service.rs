@@ -1,6 +1,7 @@
 //! A service: what people want run, in every version that its tasks still use.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -8,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::container::{ContainerSpec, Driver};
 use super::placement::Placement;
 use super::policy::{RestartPolicy, UpdateConfig};
-use super::ports::{EndpointSpec, Port};
+use super::ports::{EndpointMode, EndpointSpec, Port};
 use super::resources::Requirements;
 use super::sensitive::Sensitive;
 use super::words::words;
-use super::{Meta, ServiceId};
+use super::{Meta, NetworkId, ServiceId};
 use crate::time::Timestamp;
 
 /// One service. Removed services stay, out of sight, until their last task is gone: who stops a task has to know
@@ -32,6 +33,8 @@ pub struct Service {
     pub job: Option<JobStatus>,
     /// Ports as given out: a `published` of 0 in the spec has a number here.
     pub ports: Vec<Port>,
+    /// Where it is reached as one, on each network of its tasks; of endpoint mode `vip`. In the networks' order.
+    pub virtual_ips: Vec<(NetworkId, IpAddr)>,
     /// Counts the requests to spread the tasks anew (`service rebalance`).
     pub rebalance: u64,
     /// The last of these requests that has been carried out.
@@ -52,6 +55,7 @@ impl Service {
             update: None,
             job: is_job.then_some(JobStatus { iteration: 0, last_execution: at }),
             ports: Vec::new(),
+            virtual_ips: Vec::new(),
             rebalance: 0,
             rebalanced: 0,
             removed: false,
@@ -187,10 +191,34 @@ impl RuntimeKind {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkAttachment {
-    /// Name or id, as given.
+    /// Name of a network that every node has, or id of one of the cluster.
     pub target: String,
     pub aliases: Vec<String>,
     pub driver_options: BTreeMap<String, String>,
+}
+
+impl NetworkAttachment {
+    /// The cluster's network that is meant; none for those that nodes have of their own.
+    pub fn network(&self) -> Option<NetworkId> {
+        self.target.parse().ok()
+    }
+}
+
+impl TaskSpec {
+    /// The cluster's networks that its tasks are on, each once.
+    pub fn cluster_networks(&self) -> impl Iterator<Item = NetworkId> {
+        let ids = || self.networks.iter().filter_map(NetworkAttachment::network);
+        ids()
+            .enumerate()
+            .filter(move |(at, id)| !ids().take(*at).any(|before| before == *id))
+            .map(|(_, id)| id)
+    }
+}
+
+impl ServiceSpec {
+    pub fn endpoint_mode(&self) -> EndpointMode {
+        self.endpoint.as_ref().and_then(|endpoint| endpoint.mode).unwrap_or_default()
+    }
 }
 
 /// How far an update is. Progress lives here and in the tasks, so that a new leader goes on.

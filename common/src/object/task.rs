@@ -2,11 +2,13 @@
 //!
 //! Small on purpose: it points at its service's spec by number. A million of them fit in a manager's memory.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use super::ports::Port;
 use super::resources::GenericGrant;
-use super::{Meta, NodeId, ServiceId, TaskId, TaskState};
+use super::{Meta, NetworkId, NodeId, ServiceId, TaskId, TaskState};
 use crate::time::Timestamp;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +32,8 @@ pub struct Task {
     /// Of a job: which run of it.
     pub iteration: Option<u64>,
     pub granted: Option<Box<[GenericGrant]>>,
+    /// Its own on each network of its spec; its until it has ended. Until it has them it is `New`.
+    pub addresses: Option<Box<[(NetworkId, IpAddr)]>>,
 }
 
 impl Task {
@@ -50,6 +54,7 @@ impl Task {
             restarts: None,
             iteration: None,
             granted: None,
+            addresses: None,
         }
     }
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use rustls::RootCertStore;
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -40,8 +41,25 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> TlsIo for S {}
 /// A client whose certificate leads to one of our roots.
 pub struct TlsCaller {
     pub stream: Box<dyn TlsIo>,
-    /// Its certificate, DER.
-    pub certificate: Vec<u8>,
+    pub chain: ShownChain,
+}
+
+/// What a caller has shown: its own certificate, and those between it and a root. Never empty.
+#[derive(Clone, Debug)]
+pub struct ShownChain(Vec<CertificateDer<'static>>);
+
+impl ShownChain {
+    /// The caller's own, DER.
+    pub fn leaf(&self) -> &[u8] {
+        &self.0[0]
+    }
+
+    /// Whether it leads to one of these roots now: others may be trusted than at the handshake.
+    pub fn leads_to(&self, roots_pem: &str) -> bool {
+        verifier(roots_pem).is_ok_and(|verifier| {
+            verifier.verify_client_cert(&self.0[0], &self.0[1..], UnixTime::now()).is_ok()
+        })
+    }
 }
 
 /// The side that clients call.
@@ -52,13 +70,10 @@ impl TlsServer {
     /// Shows `chain`, and takes clients whose certificate leads to one of `roots`.
     pub fn new(chain_pem: &str, key: &NodeKey, roots_pem: &str) -> Result<Self, TlsSetupError> {
         let chain = certificates_from_pem(chain_pem).map_err(TlsSetupError::of)?;
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(roots_pem)?), provider())
-            .build()
-            .map_err(TlsSetupError::of)?;
         let mut config = rustls::ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(TlsSetupError::of)?
-            .with_client_cert_verifier(verifier)
+            .with_client_cert_verifier(verifier(roots_pem)?)
             .with_single_cert(chain, key.to_tls())
             .map_err(TlsSetupError::of)?;
         config.alpn_protocols = vec![HTTP.to_vec()];
@@ -71,9 +86,10 @@ impl TlsServer {
     /// The caller bounds the time.
     pub async fn accept(&self, stream: TcpStream) -> io::Result<TlsCaller> {
         let stream = self.0.accept(stream).await?;
-        let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        let certificate = certificate.map(|leaf| leaf.to_vec()).ok_or(io::ErrorKind::PermissionDenied)?;
-        Ok(TlsCaller { stream: Box::new(stream), certificate })
+        let chain = stream.get_ref().1.peer_certificates().filter(|chain| !chain.is_empty());
+        let chain = chain.ok_or(io::ErrorKind::PermissionDenied)?;
+        let chain = ShownChain(chain.iter().map(|certificate| certificate.clone().into_owned()).collect());
+        Ok(TlsCaller { stream: Box::new(stream), chain })
     }
 }
 
@@ -114,6 +130,12 @@ impl TlsClient {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         Ok(Box::new(self.0.connect(name, stream).await?))
     }
+}
+
+fn verifier(roots_pem: &str) -> Result<Arc<dyn ClientCertVerifier>, TlsSetupError> {
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots(roots_pem)?), provider())
+        .build()
+        .map_err(TlsSetupError::of)
 }
 
 fn roots(pem: &str) -> Result<RootCertStore, TlsSetupError> {

@@ -29,6 +29,8 @@ pub struct AssignmentUpdate {
     pub payloads: Vec<AssignedPayload>,
     /// No task of the node uses these any more: they leave its memory.
     pub payloads_removed: Vec<(PayloadId, u64)>,
+    /// Why others do not come, as people are told: all that are waited for now. What the last part says holds.
+    pub withheld: BTreeMap<PayloadKey, String>,
     /// Services the node can connect to, and where their tasks are.
     pub mesh: MeshUpdate,
     /// `digest` of all tasks and payloads the node should have after this update, and the shares of what its mesh
@@ -78,7 +80,7 @@ pub struct TaskReport {
     pub status: TaskStatus,
 }
 
-/// One version of one payload.
+/// One version of one payload; of a value that is a task's alone, `PayloadId::of_task` of it.
 pub type PayloadKey = (PayloadId, u64);
 
 /// Both sides of a session come to the same number when they agree on the tasks, on what is wanted of each, and on

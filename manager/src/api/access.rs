@@ -49,8 +49,11 @@ const TABLE: &[(&str, &str, AccessRole)] = &[
     ("POST",   "configs/*/update",                  Operator),
     ("DELETE", "configs/*",                         Operator),
 
+    ("GET",    "networks",                          Viewer), // the cluster's; for what the engine's need: `networks`
+    ("GET",    "networks/*",                        Viewer),
+    ("POST",   "networks/create",                   Operator),
+    ("DELETE", "networks/*",                        Operator),
     // The engine's answer, which the making of a service needs.
-    ("GET",    "networks/*",                        Operator),
     ("GET",    "distribution/**/json",              Operator),
 
     ("GET",    "swarm/x/raft",                      Viewer),
@@ -134,8 +137,12 @@ mod tests {
             ("GET",    "containers/json",                Admin),
             ("POST",   "containers/create",              Admin),
             ("POST",   "build",                          Admin),
-            ("GET",    "networks",                       Admin),
-            ("GET",    "networks/front",                 Operator),
+            ("GET",    "networks",                       Viewer),
+            ("GET",    "networks/front",                 Viewer),
+            ("POST",   "networks/create",                Operator),
+            ("POST",   "networks/front/connect",         Admin),
+            ("POST",   "networks/prune",                 Admin),
+            ("DELETE", "networks/front",                 Operator),
             ("GET",    "distribution/library/nginx/json", Operator),
             ("GET",    "distribution/json",              Admin),
             ("GET",    "distribution/x/tags",            Admin),

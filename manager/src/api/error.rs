@@ -123,6 +123,7 @@ impl From<ConvertError> for ApiError {
             | ConvertError::CredentialSpec(_)
             | ConvertError::NamedResource
             | ConvertError::NotSpread
+            | ConvertError::Ipam(_)
             | ConvertError::Data { .. }
             | ConvertError::ReadyProbe => Self::invalid(message),
             ConvertError::Unsupported { .. } => Self::not_implemented(message),

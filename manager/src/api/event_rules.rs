@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use common::engine_api::event::{Actor, Event};
 use common::object::service::UpdateStatus;
-use common::object::{Meta, Node, Payload, Service, ServiceMode, Task};
+use common::object::{Meta, Network, Node, Payload, Service, ServiceMode, Task};
 use common::time::Timestamp;
 
 use super::lookup::name_of;
@@ -18,6 +18,7 @@ pub fn event_of(changed: &Changed, tables: &Tables, at: Timestamp) -> Option<Eve
     match changed {
         Changed::Cluster { .. } => None,
         Changed::Payload { before, after } => of_payload(before.as_deref(), after.as_deref(), at),
+        Changed::Network { before, after } => of_network(before.as_deref(), after.as_deref(), at),
         Changed::Node { before, after } => of_node(before.as_deref(), after.as_deref(), at),
         Changed::Service { before, after } => of_service(before.as_deref(), after.as_deref(), at),
         Changed::Task { before, after } => of_task(before.as_deref(), after.as_deref(), tables, at),
@@ -35,6 +36,7 @@ pub fn time_of(changed: &Changed) -> Option<Timestamp> {
         Changed::Service { after, .. } => written(after.as_deref(), |object| &object.meta),
         Changed::Task { after, .. } => written(after.as_deref(), |object| &object.meta),
         Changed::Payload { after, .. } => written(after.as_deref(), |object| &object.meta),
+        Changed::Network { after, .. } => written(after.as_deref(), |object| &object.meta),
     }
 }
 
@@ -156,6 +158,14 @@ fn of_payload(before: Option<&Payload>, after: Option<&Payload>, at: Timestamp) 
     let time = after.map_or(at, |after| after.meta.updated_at);
     let action = action(before.is_some(), after.is_some());
     attributes.event(&shown.kind.to_string(), shown.id.to_string(), action, time)
+}
+
+fn of_network(before: Option<&Network>, after: Option<&Network>, at: Timestamp) -> Option<Event> {
+    let shown = after.or(before)?;
+    let mut attributes = Attributes::default();
+    attributes.set("name", &shown.spec.name);
+    let time = after.map_or(at, |after| after.meta.updated_at);
+    attributes.event("network", shown.id.to_string(), action(before.is_some(), after.is_some()), time)
 }
 
 fn at_of(after: Option<&Node>, at: Timestamp) -> Timestamp {

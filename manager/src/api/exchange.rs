@@ -45,20 +45,27 @@ impl Call {
     /// The body as JSON, bounded in size and time. `large` bounds how many big ones are held at once.
     pub async fn json<T: DeserializeOwned>(&mut self, large: &Semaphore) -> Result<T, ApiError> {
         let body = std::mem::replace(&mut self.body, empty_body());
-        let bytes =
-            tokio::time::timeout(API_BODY_TIME_MAX, read_body(body, large)).await.map_err(|_| {
-                ApiError::new(
-                    StatusCode::REQUEST_TIMEOUT,
-                    format!("the request body did not arrive within {} s", API_BODY_TIME_MAX.as_secs()),
-                )
-            })??;
-        if bytes.is_empty() {
-            return Err(ApiError::invalid("invalid JSON: got EOF while reading request body"));
-        }
-        serde_json::from_slice::<Object<T>>(&bytes)
-            .map(|object| object.0)
-            .map_err(|error| ApiError::invalid(format!("invalid JSON: {error}")))
+        from_json(&*whole(body, large).await?)
     }
+}
+
+/// A body, bounded in size and time.
+pub(super) async fn whole(body: Body, large: &Semaphore) -> Result<Zeroizing<Vec<u8>>, ApiError> {
+    tokio::time::timeout(API_BODY_TIME_MAX, read_body(body, large)).await.map_err(|_| {
+        ApiError::new(
+            StatusCode::REQUEST_TIMEOUT,
+            format!("the request body did not arrive within {} s", API_BODY_TIME_MAX.as_secs()),
+        )
+    })?
+}
+
+pub(super) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    if bytes.is_empty() {
+        return Err(ApiError::invalid("invalid JSON: got EOF while reading request body"));
+    }
+    serde_json::from_slice::<Object<T>>(bytes)
+        .map(|object| object.0)
+        .map_err(|error| ApiError::invalid(format!("invalid JSON: {error}")))
 }
 
 /// What was read leaves memory with its last use: it may hold a secret.
@@ -134,7 +141,10 @@ pub(super) fn json<T: Serialize>(value: &T) -> Answer {
 /// 201 with what was made.
 pub(super) fn created<T: Serialize>(value: &T) -> Answer {
     let mut response = json_with_status(StatusCode::CREATED, value)?;
-    let id = serde_json::to_value(value).ok().and_then(|value| value.get("ID")?.as_str().map(str::to_owned));
+    let id = serde_json::to_value(value).ok().and_then(|value| {
+        // Of networks Docker spells it otherwise.
+        value.get("ID").or_else(|| value.get("Id"))?.as_str().map(str::to_owned)
+    });
     if let Some(id) = id {
         response.extensions_mut().insert(Made(id));
     }

@@ -187,7 +187,8 @@ impl Log {
                 | Changed::Node { .. }
                 | Changed::Service { .. }
                 | Changed::Task { .. }
-                | Changed::Payload { .. } => {}
+                | Changed::Payload { .. }
+                | Changed::Network { .. } => {}
             }
         }
         self.ask(placed);

@@ -5,7 +5,9 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use common::object::id::{ID_LENGTH, from_base36};
-use common::object::{NodeId, Payload, PayloadId, PayloadKind, Service, ServiceId, Task, TaskId};
+use common::object::{
+    Network, NetworkId, NodeId, Payload, PayloadId, PayloadKind, Service, ServiceId, Task, TaskId,
+};
 
 use super::error::ApiError;
 use super::target::shortened;
@@ -33,6 +35,11 @@ pub(super) fn service(tables: &Tables, text: &str) -> Result<Arc<Service>, ApiEr
 pub(super) fn payload(tables: &Tables, kind: PayloadKind, text: &str) -> Result<Arc<Payload>, ApiError> {
     let named = || tables.payload_by_name(kind, text).cloned().into_iter().collect();
     find_where(&tables.payloads, &kind, text, |payload| payload.kind == kind, named)
+}
+
+/// A network of the cluster.
+pub(super) fn network(tables: &Tables, text: &str) -> Result<Arc<Network>, ApiError> {
+    find(&tables.networks, text, || tables.network_by_name(text).cloned().into_iter().collect())
 }
 
 /// A task; its name is `<service>.<slot>.<id>`.
@@ -125,7 +132,7 @@ macro_rules! from_number {
     };
 }
 
-from_number!(NodeId, PayloadId, ServiceId, TaskId);
+from_number!(NetworkId, NodeId, PayloadId, ServiceId, TaskId);
 
 #[cfg(test)]
 mod tests {

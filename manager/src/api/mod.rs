@@ -7,8 +7,8 @@
 //! - `caller`, `access`: who asks, and what that takes. `note`: what of it is recorded. `route`: which path is whose.
 //! - `clients`: client certificates, and the audit record. `backup`: all of it, to take away.
 //! - `swarm`, `nodes`, `services`, `tasks`, `logs`, `events`, `networks`, `payloads`, `system`, `extras`: answers.
-//! - `rules`, `service_rules`, `payload_rules`, `rotation_rules`, `requests`: what may be asked, pure. `lookup`: which
-//!   object is meant. `change`: writing.
+//! - `rules`, `service_rules`, `payload_rules`, `network_rules`, `rotation_rules`, `requests`: what may be asked, pure.
+//!   `lookup`: which object is meant. `change`: writing.
 //! - `engine`: the Docker Engine behind us, streamed through.
 //! - `target`, `filter`, `exchange`, `error`: reading requests, writing answers.
 
@@ -34,12 +34,13 @@ mod log_sources;
 mod logs;
 mod lookup;
 mod moment;
+mod network_rules;
 mod networks;
 mod nodes;
 mod note;
 mod pace;
 mod patience;
-mod payload_rules;
+pub(crate) mod payload_rules;
 mod payloads;
 mod places;
 mod requests;

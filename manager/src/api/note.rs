@@ -118,6 +118,7 @@ fn about(method: &str, path: &[&str], tables: Option<&Tables>) -> (Option<String
         "tasks" => Some("task"),
         "secrets" => Some("secret"),
         "configs" => Some("config"),
+        "networks" => Some("network"),
         "client-certs" => Some("client-cert"),
         _ => None,
     };
@@ -181,6 +182,11 @@ fn known(kind: &str, given: &str, tables: Option<&Tables>) -> AuditObject {
             let payload = tables.payload_by_name(of_kind, given).or_else(by_id)?;
             Some((payload.id.to_string(), payload.spec.name.clone()))
         }
+        "network" => {
+            let by_id = || tables.networks.get(given.parse().ok()?);
+            let network = tables.network_by_name(given).or_else(by_id)?;
+            Some((network.id.to_string(), network.spec.name.clone()))
+        }
         "client-cert" => {
             let clients = &tables.cluster()?.clients;
             let serial = given.parse().ok()?;
@@ -213,6 +219,8 @@ mod tests {
             ("POST",   "swarm/x/services/web/rebalance", Some("service rebalance"), "service", "web"),
             ("POST",   "secrets/create",             Some("secret create"),     "secret",  ""),
             ("DELETE", "nodes/n1",                   Some("node remove"),       "node",    "n1"),
+            ("POST",   "networks/create",            Some("network create"),    "network", ""),
+            ("DELETE", "networks/front",             Some("network remove"),    "network", "front"),
             ("POST",   "swarm/update",               Some("swarm update"),      "swarm",   ""),
             ("GET",    "swarm/unlockkey",            Some("swarm unlockkey"),   "swarm",   ""),
             ("POST",   "swarm/x/client-certs",       Some("client-cert create"), "client-cert", ""),

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use common::object::container::Driver;
 use common::object::payload::PayloadSpec;
 use common::object::sensitive::SensitiveBytes;
 use common::object::{Payload, PayloadId, PayloadKind, Service, Version};
@@ -17,6 +18,8 @@ const NAME_BYTES_MAX: usize = 64;
 /// One more than the data may have.
 const SECRET_BYTES_BELOW: usize = 512_000;
 const CONFIG_BYTES_BELOW: usize = 1_024_000;
+const NAME_RULE: &str =
+    "only 64 [a-zA-Z0-9-_.] characters allowed, and the start and end character must be [a-zA-Z0-9]";
 /// The one way to fill data in.
 const TEMPLATING: &str = "golang";
 
@@ -31,14 +34,7 @@ pub fn create(
     let data = data.unwrap_or_else(|| SensitiveBytes::new(Vec::new()));
     check_name(&spec.name)?;
     match &spec.driver {
-        Some(driver) if driver.name.is_empty() => {
-            return Err(ApiError::invalid(format!("{kind} driver must have a name")));
-        }
-        Some(_) => {
-            return Err(ApiError::invalid(format!(
-                "{kind} drivers are not supported in this version yet: make the {kind} with its value"
-            )));
-        }
+        Some(driver) => check_driver(kind, driver, &data)?,
         None => check_data(kind, &data)?,
     }
     if let Some(templating) = spec.templating.as_ref().filter(|templating| templating.name != TEMPLATING) {
@@ -129,22 +125,38 @@ fn check_name(name: &str) -> Result<(), ApiError> {
     if name.is_empty() {
         return Err(ApiError::invalid("name must be provided"));
     }
+    if is_name(name) {
+        return Ok(());
+    }
+    Err(ApiError::invalid(format!("invalid name, {NAME_RULE}")))
+}
+
+fn is_name(name: &str) -> bool {
     let ends = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     let within = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let bytes = name.as_bytes();
-    let right = bytes.len() <= NAME_BYTES_MAX
+    bytes.len() <= NAME_BYTES_MAX
         && ends(bytes.first())
         && ends(bytes.last())
-        && bytes.iter().copied().all(within);
-    if right {
-        return Ok(());
-    }
-    Err(ApiError::invalid(
-        "invalid name, only 64 [a-zA-Z0-9-_.] characters allowed, and the start and end character must be [a-zA-Z0-9]",
-    ))
+        && bytes.iter().copied().all(within)
 }
 
-pub(super) fn check_data(kind: PayloadKind, data: &SensitiveBytes) -> Result<(), ApiError> {
+/// Whoever has the value: a name that is a file's, and nothing of the value here.
+fn check_driver(kind: PayloadKind, driver: &Driver, data: &SensitiveBytes) -> Result<(), ApiError> {
+    if driver.name.is_empty() {
+        return Err(ApiError::invalid(format!("{kind} driver must have a name")));
+    }
+    if !is_name(&driver.name) {
+        let name = shortened(&driver.name);
+        return Err(ApiError::invalid(format!("invalid name of a {kind} driver {name:?}, {NAME_RULE}")));
+    }
+    if data.length() > 0 {
+        return Err(ApiError::invalid(format!("{kind} data must be empty: its driver has the value")));
+    }
+    Ok(())
+}
+
+pub(crate) fn check_data(kind: PayloadKind, data: &SensitiveBytes) -> Result<(), ApiError> {
     let below = match kind {
         PayloadKind::Secret => SECRET_BYTES_BELOW,
         PayloadKind::Config => CONFIG_BYTES_BELOW,

@@ -1,6 +1,6 @@
 //! The table of what cannot be a secret or a config, and of what may be done to one.
 
-use common::object::container::{Driver, FileReference};
+use common::object::container::FileReference;
 use common::object::service::{UpdateState, UpdateStatus};
 use common::object::{ServiceId, ServiceSpec, Slot, Task, TaskId, TaskState};
 
@@ -36,6 +36,8 @@ fn what_cannot_be_a_secret_or_a_config_is_refused_in_docker_s_words() {
     let template = PayloadSpec { templating: driver("jinja"), ..named("a") };
     let golang = PayloadSpec { templating: driver("golang"), ..named("a") };
     let driven = PayloadSpec { driver: driver("vault"), ..named("a") };
+    let elsewhere = PayloadSpec { driver: driver("../vault"), ..named("a") };
+    let elsewhere_is_refused = "invalid name of a secret driver \"../vault\", only 64 [a-zA-Z0-9-_.] characters allowed, and the start and end character must be [a-zA-Z0-9]";
     let nobody = PayloadSpec { driver: driver(""), ..named("a") };
     #[rustfmt::skip]
     let cases = [ // kind, spec, bytes of data, sentence
@@ -55,7 +57,10 @@ fn what_cannot_be_a_secret_or_a_config_is_refused_in_docker_s_words() {
         (Config, named("a"),       bytes(1_024_000), Some(config)),
         (Config, named("a"),       bytes(1_023_999), None),
         (Secret, nobody,           None,             Some("secret driver must have a name")),
-        (Secret, driven,           None,             Some("secret drivers are not supported in this version yet: make the secret with its value")),
+        (Secret, driven.clone(),   None,             None),
+        (Secret, driven.clone(),   bytes(0),         None),
+        (Secret, driven,           bytes(1),         Some("secret data must be empty: its driver has the value")),
+        (Secret, elsewhere,        None,             Some(elsewhere_is_refused)),
         (Config, template,         bytes(1),         Some("unrecognized template type \"jinja\": only golang is known")),
         (Config, golang,           bytes(1),         None),
     ];

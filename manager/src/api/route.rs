@@ -181,11 +181,28 @@ impl Edge {
             [events] if get && events == "events" && self.host.manager().is_some() => {
                 events::stream(self, &target, role).await
             }
-            [networks, name] if get && networks == "networks" && networks::is_ours(self, &target.query) => {
-                networks::inspect(name)
-            }
+            [networks, ..] if networks == "networks" => self.networks(target, request, slot).await,
             _ => self.engine.hand_on(&target, request, slot).await,
         }
+    }
+
+    /// The cluster's networks, and the engine's where it is not one of those that is meant.
+    async fn networks(&self, target: Target, request: Request<Body>, slot: Slot) -> Answer {
+        let path: Vec<String> = target.segments.clone();
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        let method = request.method().clone();
+        let asked = networks::Asked { target, request, slot };
+        let answering = async {
+            match (method.as_str(), path.as_slice()) {
+                _ if self.host.manager().is_none() => networks::hand_on(self, asked).await,
+                ("GET", ["networks"]) => networks::list(self, asked).await,
+                ("POST", ["networks", "create"]) => networks::create(self, asked).await,
+                ("GET", ["networks", name]) => networks::inspect(self, asked, name).await,
+                ("DELETE", ["networks", name]) => networks::remove(self, asked, name).await,
+                _ => networks::hand_on(self, asked).await,
+            }
+        };
+        bounded_in_time(answering).await
     }
 
     async fn ours(&self, target: Target, request: Request<Body>, role: AccessRole) -> Answer {
@@ -199,13 +216,7 @@ impl Edge {
             ("POST", ["swarm", "leave"]) => swarm::leave(self, &call).await,
             ("POST", ["swarm", "unlock"]) => swarm::unlock(self, &mut call).await,
             ("POST", ["swarm", "x", "restore"]) => backup::restore(self, &mut call).await,
-            (method, path) => {
-                let answering = self.bounded(method, path, &mut call);
-                tokio::time::timeout(API_REQUEST_TIME_MAX, answering).await.unwrap_or_else(|_| {
-                    let seconds = API_REQUEST_TIME_MAX.as_secs();
-                    Err(ApiError::internal(format!("the request took longer than {seconds} s")))
-                })
-            }
+            (method, path) => bounded_in_time(self.bounded(method, path, &mut call)).await,
         }
     }
 
@@ -278,6 +289,13 @@ impl Edge {
             headers.insert("Docker-Experimental", HeaderValue::from_static("false"));
         }
     }
+}
+
+async fn bounded_in_time(answering: impl Future<Output = Answer>) -> Answer {
+    tokio::time::timeout(API_REQUEST_TIME_MAX, answering).await.unwrap_or_else(|_| {
+        let seconds = API_REQUEST_TIME_MAX.as_secs();
+        Err(ApiError::internal(format!("the request took longer than {seconds} s")))
+    })
 }
 
 fn is_refusal(status: StatusCode) -> bool {

@@ -23,6 +23,7 @@ use common::object::{Service, ServiceId, ServiceSpec, Version};
 use common::time::Timestamp;
 use common::wire::codec::encode;
 
+pub(super) use name::check as check_name;
 pub use name::random_name;
 pub(super) use references::NODE_NETWORKS;
 pub use spec::{check, warnings};

@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use common::engine_api::convert::{insert_defaults, service_spec_from_api, service_to_api};
+use common::engine_api::convert::{
+    insert_defaults, service_spec_from_api, service_to_api, virtual_ip_to_api,
+};
 use common::engine_api::service::{
     Service as ApiService, ServiceCreated, ServiceSpec as ApiServiceSpec, ServiceStatus, ServiceUpdated,
 };
@@ -17,12 +19,12 @@ use super::change::change;
 use super::error::ApiError;
 use super::exchange::{self, Answer, Call};
 use super::filter::Filters;
-use super::lookup;
 use super::route::Edge;
 use super::rules;
 use super::service_rules::{self, Wanted, history};
 use super::target::shortened;
 use super::view::{View, control};
+use super::{lookup, networks};
 use crate::store::Tables;
 
 const FILTER_KEYS: [&str; 5] = ["id", "label", "mode", "name", "runtime"];
@@ -40,14 +42,14 @@ pub(super) async fn list(edge: &Edge, call: &Call) -> Answer {
     let tables = view.tables.clone();
     Ok(view.mark(exchange::json_list(services, move |service: &Service| {
         let service_status = with_status.then(|| status(&tables, service));
-        ApiService { service_status, ..service_to_api(service) }
+        ApiService { service_status, ..shown(&tables, service) }
     })))
 }
 
 pub(super) async fn inspect(edge: &Edge, call: &Call, name: &str) -> Answer {
     let with_defaults = call.query.flag("insertDefaults");
     let view = View::of(&*edge.host, &call.query).await?;
-    let mut service = service_to_api(&*lookup::service(&view.tables, name)?);
+    let mut service = shown(&view.tables, &*lookup::service(&view.tables, name)?);
     if with_defaults {
         insert_defaults(&mut service.spec);
         service.endpoint.spec = service.spec.endpoint_spec.clone().unwrap_or_default();
@@ -63,13 +65,15 @@ pub(super) async fn create(edge: &Edge, call: &mut Call) -> Answer {
     let control = control(&*edge.host)?;
     let id = ServiceId::generate(&mut SystemRandom);
     let warnings = service_rules::warnings(&spec);
-    change(&*control, |tables| {
+    let made = change(&*control, |tables| {
         if nameless {
             spec.name = free_name(tables);
         }
         Ok((vec![service_rules::create(tables, id, spec.clone(), control.now())?], ()))
-    })
-    .await?;
+    });
+    if let Err(error) = made.await {
+        return Err(networks::explain_unknown(edge, error).await);
+    }
     exchange::created(&ServiceCreated { id: id.to_string(), warnings })
 }
 
@@ -90,7 +94,7 @@ pub(super) async fn update(edge: &Edge, call: &mut Call, name: &str) -> Answer {
     // Once the client's version was found to be the present one, only another spec is in its way: managers write
     // the rest of a service often while an update goes on.
     let mut seen: Option<(u64, usize)> = None;
-    change(&*control, |tables| {
+    let made = change(&*control, |tables| {
         let service = lookup::service(tables, name)?;
         let version = (service.current.number, service.earlier.len());
         let read_at = (seen != Some(version)).then_some(read_at);
@@ -104,8 +108,10 @@ pub(super) async fn update(edge: &Edge, call: &mut Call, name: &str) -> Answer {
         let change = service_rules::update(tables, &service, read_at, wanted, control.now())?;
         seen = Some(version);
         Ok((vec![change], ()))
-    })
-    .await?;
+    });
+    if let Err(error) = made.await {
+        return Err(networks::explain_unknown(edge, error).await);
+    }
     exchange::json(&ServiceUpdated { warnings })
 }
 
@@ -129,6 +135,17 @@ pub(super) async fn history(edge: &Edge, call: &Call, name: &str) -> Answer {
     let view = View::of(&*edge.host, &call.query).await?;
     let service = lookup::service(&view.tables, name)?;
     Ok(view.mark(exchange::json(&history::rows(&view.tables, &service))?))
+}
+
+/// As the API shows it, with its addresses.
+fn shown(tables: &Tables, service: &Service) -> ApiService {
+    let virtual_ips = service.virtual_ips.iter().map(|(network, address)| {
+        let object = tables.networks.get(*network).map(|network| &**network);
+        virtual_ip_to_api(*network, *address, object)
+    });
+    let mut shown = service_to_api(service);
+    shown.endpoint.virtual_ips = virtual_ips.collect();
+    shown
 }
 
 fn matches(filters: &Filters, service: &Service) -> bool {

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use common::engine_api::convert::task_to_api;
+use common::engine_api::convert::{task_network_to_api, task_to_api};
+use common::engine_api::task::Task as ApiTask;
 use common::object::{NodeId, Service, ServiceId, Task, TaskState};
 
 use super::error::ApiError;
@@ -33,16 +34,24 @@ pub(super) async fn list(edge: &Edge, call: &Call) -> Answer {
         filters,
     };
     let tasks = candidates(&tables, &wanted).filter(|task| wanted.matches(&tables, task)).collect();
-    Ok(view.mark(exchange::json_list(tasks, move |task: &Task| {
-        task_to_api(task, tables.services.get(task.service).map(|service| &**service))
-    })))
+    Ok(view.mark(exchange::json_list(tasks, move |task: &Task| shown(&tables, task))))
 }
 
 pub(super) async fn inspect(edge: &Edge, call: &Call, name: &str) -> Answer {
     let view = View::of(&*edge.host, &call.query).await?;
     let task = lookup::task(&view.tables, name)?;
-    let service = view.tables.services.get(task.service);
-    Ok(view.mark(exchange::json(&task_to_api(&task, service.map(|service| &**service)))?))
+    Ok(view.mark(exchange::json(&shown(&view.tables, &task))?))
+}
+
+/// As the API shows it, with its networks.
+fn shown(tables: &Tables, task: &Task) -> ApiTask {
+    let addresses = task.addresses.as_deref().unwrap_or_default().iter();
+    let networks = addresses.filter_map(|(network, address)| {
+        Some(task_network_to_api(&**tables.networks.get(*network)?, *address))
+    });
+    let networks_attachments = networks.collect();
+    let service = tables.services.get(task.service).map(|service| &**service);
+    ApiTask { networks_attachments, ..task_to_api(task, service) }
 }
 
 /// What a list asks for; none means anything.

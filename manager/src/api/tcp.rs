@@ -21,7 +21,7 @@ use common::object::ClientSerial;
 use common::report::Report;
 use common::shutdown::Tasks;
 use common::time::{Clock, SystemClock, Timestamp};
-use common::transport::tls::{TlsCaller, TlsServer};
+use common::transport::tls::{ShownChain, TlsCaller, TlsServer};
 use hyper::StatusCode;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -157,8 +157,8 @@ impl Door {
     }
 
     async fn let_in(&self, caller: TlsCaller, addr: SocketAddr) {
-        let TlsCaller { stream, certificate } = caller;
-        let caller = Caller::of_certificate(addr, &certificate);
+        let TlsCaller { stream, chain } = caller;
+        let caller = Caller::of_certificate(addr, chain.leaf());
         // All that are nobody's share the places of one.
         let key = caller.serial().unwrap_or(ClientSerial(0));
         let Some(place) = self.connections.take(&key) else {
@@ -169,6 +169,7 @@ impl Door {
         self.tasks.spawn_until_stopped(watch_over(
             self.edge.clone(),
             slot.clone().held(),
+            chain,
             self.changes.subscribe(),
         ));
         serve::connection(stream, self.edge.clone(), slot, self.tasks.clone()).await;
@@ -261,18 +262,29 @@ pub(super) struct Held {
     pub caller: Arc<Caller>,
 }
 
-/// Cuts a connection off once its caller may not ask any more: revoked, expired, or this is no manager now.
-async fn watch_over(edge: Arc<Edge>, held: Held, mut changes: watch::Receiver<u64>) {
+/// Cuts a connection off once its caller may not ask any more: revoked, expired, on a root that is not trusted any
+/// more, or this is no manager now.
+async fn watch_over(edge: Arc<Edge>, held: Held, chain: ShownChain, mut changes: watch::Receiver<u64>) {
     // Who has no right to begin with is told so, once: that is for the first answer.
     if edge.check(&held.caller).is_err() {
         return;
     }
+    let mut trusted = None;
     while changes.changed().await.is_ok() && held.place.strong_count() > 0 {
-        if let Err(error) = edge.check(&held.caller) {
-            info!(from = held.caller.from, reason = error.message, "API connection cut off");
-            held.cut.cancel();
-            return;
-        }
+        let roots = edge
+            .host
+            .manager()
+            .and_then(|control| control.local().cluster().map(|cluster| trusted_roots(cluster)));
+        let stands = roots == trusted || roots.as_deref().is_none_or(|roots| chain.leads_to(roots));
+        trusted = roots;
+        let reason = match edge.check(&held.caller) {
+            Ok(()) if stands => continue,
+            Ok(()) => "the root of its certificate was replaced".to_owned(),
+            Err(error) => error.message,
+        };
+        info!(from = held.caller.from, reason, "API connection cut off");
+        held.cut.cancel();
+        return;
     }
 }
 

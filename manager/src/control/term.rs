@@ -156,7 +156,10 @@ impl Term {
                 }
             }
             Changed::Cluster { .. } => self.roots = true,
-            Changed::Service { .. } | Changed::Task { .. } | Changed::Payload { .. } => {}
+            Changed::Service { .. }
+            | Changed::Task { .. }
+            | Changed::Payload { .. }
+            | Changed::Network { .. } => {}
         }
     }
 

@@ -9,7 +9,7 @@
 //! Services and tasks, in the order of `planner`, which knows what is to be looked at:
 //! - `reports`: what workers say of their tasks.
 //! - `enforce`: what a node's change means for the tasks on it.
-//! - `allocate`: ports for services that ask for any.
+//! - `allocate`: ports for services that ask for any, and addresses on the cluster's networks.
 //! - `replicated`, `global`, `jobs`: which tasks a service should have; `slot`: what one slot of it needs.
 //! - `restart`: a finished task: replace it now, later, or not.
 //! - `update`: which slots to replace next; pause, roll back, finish. `roll`: how far its slots are.
@@ -19,7 +19,7 @@
 //!
 //! `draft` and `pass` are what these steps write into; `up_to_date` tells which tasks are as the spec says.
 
-mod allocate;
+pub mod allocate;
 mod draft;
 mod enforce;
 mod global;

@@ -101,6 +101,8 @@ pub(super) struct Pass<'a> {
     /// Services that one of their slots or their update asks to look at as a whole.
     pub whole: BTreeSet<ServiceId>,
     pub reasons: Vec<Why>,
+    /// Tasks made in this pass that have to get addresses.
+    pub unaddressed: BTreeSet<TaskId>,
 }
 
 impl<'a> Pass<'a> {
@@ -112,6 +114,7 @@ impl<'a> Pass<'a> {
             wakes: BTreeSet::new(),
             whole: BTreeSet::new(),
             reasons: Vec::new(),
+            unaddressed: BTreeSet::new(),
         }
     }
 
@@ -153,7 +156,11 @@ impl<'a> Pass<'a> {
         let mut task = Task::new(id, site.service.id, slot, beginning.spec, desired);
         // The store writes its own; until then this one tells the newest task of a slot.
         task.meta.created_at = self.now;
-        task.status.state = TaskState::Pending;
+        let spec = site.service.spec_at(beginning.spec);
+        // Until it has its addresses it is new, and nobody places it.
+        let is_addressed = spec.is_some_and(|spec| spec.task.cluster_networks().next().is_some());
+        task.status.state = if is_addressed { TaskState::New } else { TaskState::Pending };
+        self.unaddressed.extend(is_addressed.then_some(id));
         task.status.at = self.now;
         task.status.applied_at = self.now;
         task.start_at = start_at;

@@ -15,6 +15,7 @@ use common::object::{
 use common::time::Timestamp;
 use common::wire::assignment::TaskReport;
 
+use super::allocate::Addresses;
 use super::jobs::Tally;
 use super::pass::{Ctx, Item, Pass, Why};
 use super::place::{self, Board};
@@ -37,6 +38,7 @@ pub struct Planner {
     later: BTreeSet<(Timestamp, Item)>,
     reports: Reports,
     board: Board,
+    addresses: Addresses,
     /// Of services with an update or a move under way.
     rolls: BTreeMap<ServiceId, Roll>,
     /// Of replicated jobs.
@@ -111,6 +113,7 @@ impl Planner {
             later: BTreeSet::new(),
             reports: Reports::default(),
             board: Board::new(tables),
+            addresses: Addresses::new(tables),
             rolls: BTreeMap::new(),
             tallies: BTreeMap::new(),
             marks: Marks::default(),
@@ -130,6 +133,7 @@ impl Planner {
     /// Some changes were not seen: nothing derived is trusted any more.
     pub fn missed(&mut self, tables: &Tables) {
         self.board = Board::new(tables);
+        self.addresses = Addresses::new(tables);
         self.dirty = Dirty::default();
         self.rolls.clear();
         self.tallies.clear();
@@ -143,6 +147,10 @@ impl Planner {
     pub fn noted(&mut self, change: &Changed) {
         match change {
             Changed::Cluster { .. } | Changed::Payload { .. } => {}
+            Changed::Network { before, after } => {
+                let network = after.as_ref().or(before.as_ref());
+                network.into_iter().for_each(|network| self.addresses.noted_network(network.id));
+            }
             Changed::Node { before, after } => self.noted_node(before.as_deref(), after.as_deref()),
             Changed::Service { before, after } => self.noted_service(before.as_deref(), after.as_deref()),
             Changed::Task { before, after } => self.noted_task(before.as_deref(), after.as_deref()),
@@ -158,7 +166,7 @@ impl Planner {
     pub fn failed(&mut self, changes: &[Change]) {
         for change in changes {
             match change {
-                Change::Cluster(_) | Change::Payload(_) => {}
+                Change::Cluster(_) | Change::Payload(_) | Change::Network(_) => {}
                 Change::Node(write) => drop(self.dirty.nodes.insert(id_of(write))),
                 Change::Service(write) => {
                     self.dirty.board.services.insert(id_of(write));
@@ -167,6 +175,7 @@ impl Planner {
                 Change::Task(write) => {
                     let id = id_of(write);
                     self.dirty.board.tasks.insert(id);
+                    self.addresses.again(id);
                     self.reports.again(id);
                     if let Write::Create(task) | Write::Update { value: task, .. } = write {
                         self.dirty.services.insert(task.service);
@@ -180,7 +189,7 @@ impl Planner {
 
     /// The next moment at which a pass may decide something: at once when anything is dirty.
     pub fn next_at(&self) -> Option<Timestamp> {
-        if !self.dirty.is_empty() || !self.reports.is_empty() {
+        if !self.is_quiet() {
             return Some(Timestamp::default());
         }
         self.later.first().map(|(at, _)| *at)
@@ -195,7 +204,7 @@ impl Planner {
             self.later.pop_first();
             self.dirty.item(item);
         }
-        if self.dirty.is_empty() && self.reports.is_empty() {
+        if self.is_quiet() {
             return Decision::default();
         }
         if std::mem::take(&mut self.dirty.all) {
@@ -214,9 +223,14 @@ impl Planner {
                 break;
             }
         }
+        self.give_addresses(&mut pass);
         self.place(&mut pass);
         self.later.extend(std::mem::take(&mut pass.wakes));
         Decision { reasons: std::mem::take(&mut pass.reasons), proposals: pass.draft.finish() }
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.dirty.is_empty() && self.reports.is_empty() && self.addresses.is_quiet()
     }
 
     /// One round over what is dirty, from what concerns most to what concerns least.
@@ -297,6 +311,7 @@ impl Planner {
             return remove(pass, &mut site);
         }
         allocate::ports(pass, &mut site);
+        self.addresses.virtual_ips(pass, &mut site);
         match site.mode() {
             ServiceMode::Replicated { replicas } => {
                 replicated::look(pass, &mut site, replicas);
@@ -385,6 +400,20 @@ impl Planner {
         }
     }
 
+    fn give_addresses(&mut self, pass: &mut Pass) {
+        for task in self.addresses.give(pass) {
+            self.waits_in_vain(pass, task);
+        }
+    }
+
+    /// A slot that waits for a node or an address is no reason for the others of its service to wait.
+    fn waits_in_vain(&mut self, pass: &Pass, task: TaskId) {
+        let Some(task) = pass.tables().tasks.get(task) else { return };
+        if self.rolls.contains_key(&task.service) {
+            self.dirty.slots.insert((task.service, task.slot));
+        }
+    }
+
     fn place(&mut self, pass: &mut Pass) {
         self.sync_touched(pass);
         let placed = place::place(pass.tables(), &mut self.board, pass.now);
@@ -402,11 +431,7 @@ impl Planner {
         }
         for (task, reason) in placed.waiting {
             pass.draft.edit_task(task, |task| task.status.error = reason);
-            // A slot that waits for a node is no reason for the others of its service to wait.
-            let service = pass.tables().tasks.get(task).map(|task| (task.service, task.slot));
-            if let Some((service, slot)) = service.filter(|(service, _)| self.rolls.contains_key(service)) {
-                self.dirty.slots.insert((service, slot));
-            }
+            self.waits_in_vain(pass, task);
         }
         // The board has counted what it placed.
         pass.draft.take_unseen();
@@ -448,6 +473,7 @@ impl Planner {
     }
 
     fn noted_service(&mut self, before: Option<&Service>, after: Option<&Service>) {
+        self.addresses.noted_service(before, after);
         let Some(service) = after.or(before) else { return };
         let id = service.id;
         let asks = |service: &Service| {
@@ -471,6 +497,7 @@ impl Planner {
     }
 
     fn noted_task(&mut self, before: Option<&Task>, after: Option<&Task>) {
+        self.addresses.noted_task(before, after);
         let Some(task) = after.or(before) else { return };
         if after.is_none_or(|task| !task.is_wanted()) {
             self.marks.forget(task.id);

@@ -5,24 +5,31 @@
 //! that comes back with one ends it.
 //!
 //! Secrets and configs go to it with the first task that uses them, and are taken back with the last: see `payloads`.
-//! What its mesh has to know goes along: see `mesh`.
+//! Where a driver has the value the task goes first, and the value follows when it is there, or why it is not. What its
+//! mesh has to know goes along: see `mesh`.
 //!
-//! Not here: sending (`session`), and what the node does with it (`worker::agent`).
+//! Not here: sending (`session`), asking drivers (`secret_driver`), and what the node does with it (`worker::agent`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use common::limits::ASSIGNMENT_TASKS_MAX;
+use common::limits::{ASSIGNMENT_TASKS_MAX, WITHHELD_REASONS_MAX};
+use common::object::sensitive::SensitiveBytes;
 use common::object::{NodeId, ServiceId, Task, TaskId, TaskState};
 use common::wire::assignment::{
     AssignedPayload, AssignedSpec, AssignedTask, AssignmentUpdate, PayloadKey, payload_digest, task_digest,
 };
 use common::wire::mesh::MeshUpdate;
 
-use super::{mesh, payloads};
+use super::mesh;
+use super::payloads::{self, Question};
 use crate::store::Tables;
 
 type SpecKey = (ServiceId, u64);
+
+/// What drivers are to be asked for. The number counts the times that a node has begun anew: a key is asked for once
+/// in each.
+pub type Questions = BTreeMap<(u64, PayloadKey), Question>;
 
 /// What one node was told in its session.
 #[derive(Debug, Default)]
@@ -32,6 +39,14 @@ pub struct Told {
     specs: BTreeMap<SpecKey, usize>,
     payloads: BTreeSet<PayloadKey>,
     mesh: mesh::Told,
+    /// Values that drivers gave, until the node is told of them: here, and in no store.
+    given: BTreeMap<PayloadKey, SensitiveBytes>,
+    /// Why drivers do not give others.
+    refused: BTreeMap<PayloadKey, String>,
+    /// What the node was told of that.
+    withheld: BTreeMap<PayloadKey, String>,
+    /// Times that the node has begun anew.
+    round: u64,
     digest: u64,
     /// Number of the last update; 0 before the first.
     sequence: u64,
@@ -58,6 +73,7 @@ struct News {
     changed: Vec<AssignedTask>,
     added: Vec<AssignedPayload>,
     payloads_removed: Vec<PayloadKey>,
+    withheld: BTreeMap<PayloadKey, String>,
 }
 
 impl Told {
@@ -69,10 +85,15 @@ impl Told {
 
     /// As `update`, where nothing else than what is looked at can have changed.
     pub fn update_of(&mut self, tables: &Tables, node: NodeId, look: &Look) -> Vec<AssignmentUpdate> {
-        let news = if look.own { self.news(tables, node) } else { News::default() };
+        let news = if look.own {
+            self.news(tables, node)
+        } else {
+            News { withheld: self.withheld.clone(), ..News::default() }
+        };
         let mesh = self.mesh.update(tables, node, &look.mesh);
-        let News { removed, changed, added, payloads_removed } = news;
-        let is_same = removed.is_empty() && changed.is_empty() && mesh.is_empty();
+        let News { removed, changed, added, payloads_removed, withheld } = news;
+        let is_same =
+            removed.is_empty() && changed.is_empty() && withheld == self.withheld && mesh.is_empty();
         if is_same && added.is_empty() && payloads_removed.is_empty() && self.sequence > 0 {
             return Vec::new();
         }
@@ -88,12 +109,14 @@ impl Told {
         }
         if let Some(last) = updates.last_mut() {
             last.more = false;
+            last.withheld = withheld.clone();
             last.digest = self.digest.wrapping_add(self.mesh.digest());
         }
+        self.withheld = withheld;
         updates
     }
 
-    fn news(&self, tables: &Tables, node: NodeId) -> News {
+    fn news(&mut self, tables: &Tables, node: NodeId) -> News {
         let wanted: BTreeMap<TaskId, AssignedTask> =
             tables.tasks_on_node(node).filter_map(|task| assigned(tables, task)).collect();
         let removed: Vec<TaskId> =
@@ -102,17 +125,49 @@ impl Told {
             .into_values()
             .filter(|task| self.tasks.get(&task.id).is_none_or(|told| told != task))
             .collect();
-        let used = payloads::used(tables, node);
-        let added: Vec<AssignedPayload> =
+        let driven = payloads::driven(tables, node);
+        let mut used = payloads::used(tables, node);
+        let mut added: Vec<AssignedPayload> =
             used.difference(&self.payloads).filter_map(|key| payloads::assigned(tables, *key)).collect();
+        used.extend(driven.keys().filter(|key| self.payloads.contains(key)));
+        let given = std::mem::take(&mut self.given).into_iter();
+        added.extend(given.filter_map(|(key, value)| payloads::given(tables, key, driven.get(&key)?, value)));
+        self.refused.retain(|key, _| driven.get(key).is_some_and(|driven| driven.is_due));
+        let withheld: BTreeMap<PayloadKey, String> =
+            self.refused.iter().take(WITHHELD_REASONS_MAX).map(|(key, why)| (*key, why.clone())).collect();
         let payloads_removed: Vec<PayloadKey> = self.payloads.difference(&used).copied().collect();
-        News { removed, changed, added, payloads_removed }
+        News { removed, changed, added, payloads_removed, withheld }
     }
 
     /// As `update`, for a node that has lost the thread: everything, from the beginning.
     pub fn everything(&mut self, tables: &Tables, node: NodeId) -> Vec<AssignmentUpdate> {
-        *self = Self::default();
+        let Self { given, refused, round, .. } = std::mem::take(self);
+        *self = Self { given, refused, round: round + 1, ..Self::default() };
         self.update(tables, node)
+    }
+
+    /// What drivers are to be asked for now, on behalf of tasks that the node was told of.
+    pub fn questions(&self, tables: &Tables, node: NodeId) -> Questions {
+        let driven = payloads::driven(tables, node).into_iter();
+        let due = driven.filter(|(key, driven)| {
+            driven.is_due && !self.payloads.contains(key) && !self.given.contains_key(key)
+        });
+        due.filter_map(|(key, driven)| Some(((self.round, key), payloads::question(tables, &driven)?)))
+            .collect()
+    }
+
+    /// What a driver said; the node hears of it with the next update.
+    pub fn answered(&mut self, key: PayloadKey, answer: Result<SensitiveBytes, String>) {
+        if self.payloads.contains(&key) {
+            return;
+        }
+        match answer {
+            Ok(value) => {
+                self.refused.remove(&key);
+                self.given.insert(key, value);
+            }
+            Err(why) => drop(self.refused.insert(key, why)),
+        }
     }
 
     /// Tells what is new in messages of bounded size. Payloads go before the tasks that use them, a spec goes along

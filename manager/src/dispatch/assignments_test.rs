@@ -2,7 +2,7 @@
 
 use super::*;
 use common::limits::ASSIGNMENT_PAYLOAD_BYTES_MAX;
-use common::object::container::FileReference;
+use common::object::container::{Driver, FileReference};
 use common::object::payload::{PayloadSpec, PayloadVersion};
 use common::object::sensitive::SensitiveBytes;
 use common::object::{Payload, PayloadId, PayloadKind, Service, ServiceSpec, Slot};
@@ -18,6 +18,7 @@ struct Listener {
     tasks: BTreeMap<TaskId, AssignedTask>,
     specs: BTreeMap<SpecKey, AssignedSpec>,
     payloads: BTreeMap<PayloadKey, AssignedPayload>,
+    withheld: BTreeMap<PayloadKey, String>,
     sequence: u64,
 }
 
@@ -38,6 +39,7 @@ impl Listener {
             let used: BTreeSet<SpecKey> = self.tasks.values().map(|task| (task.service, task.spec)).collect();
             assert!(used.iter().all(|key| self.specs.contains_key(key)), "a task comes with its spec");
             self.specs.retain(|key, _| used.contains(key));
+            self.withheld = update.withheld;
             if !update.more {
                 assert_eq!(update.digest, digest(self.tasks.values(), self.payloads.keys().copied()));
             }
@@ -64,6 +66,15 @@ fn put_payload(tables: &mut Tables, id: u128, versions: u64, bytes: usize) {
         created_at: Timestamp(number),
         data: data(),
     }));
+    tables.set_payload(payload.id, Some(Arc::new(payload)));
+}
+
+/// A secret whose value a driver has.
+fn put_driven(tables: &mut Tables, id: u128) {
+    let driver = Driver { name: "vault".into(), ..Driver::default() };
+    let spec = PayloadSpec { name: format!("p{id}"), driver: Some(driver), ..PayloadSpec::default() };
+    let none = SensitiveBytes::new(Vec::new());
+    let payload = Payload::new(PayloadId(id), PayloadKind::Secret, spec, none, Timestamp(1));
     tables.set_payload(payload.id, Some(Arc::new(payload)));
 }
 
@@ -204,23 +215,110 @@ fn large_values_come_in_parts_and_before_their_tasks() {
     assert_eq!(listener.payloads.len(), 3);
 }
 
+/// Under which the node has the value of payload 1 for one of its tasks.
+fn own(task: u128) -> PayloadKey {
+    (PayloadId(1).of_task(TaskId(task)), 1)
+}
+
+/// For whom drivers are to be asked, and in which round.
+fn asked(told: &Told, tables: &Tables) -> Vec<(u64, PayloadKey)> {
+    told.questions(tables, NODE).into_keys().collect()
+}
+
+#[test]
+fn a_driver_is_asked_for_each_task_and_its_value_follows_the_task() {
+    let mut tables = tables(3);
+    put_driven(&mut tables, 1);
+    let (mut told, mut listener) = (Told::default(), Listener::default());
+    let value = |text: &str| SensitiveBytes::new(text.into());
+    put(&mut tables, 3, |_| {});
+    put(&mut tables, 6, |_| {});
+    put(&mut tables, 9, |task| task.node = Some(NodeId(8)));
+    put(&mut tables, 12, |task| task.status.state = TaskState::Pending);
+    listener.hear(told.update(&tables, NODE));
+    assert_eq!((listener.tasks.len(), listener.payloads.len()), (2, 0), "the tasks do not wait here");
+    let questions = told.questions(&tables, NODE);
+    assert_eq!(questions.keys().copied().collect::<BTreeSet<_>>(), [(0, own(3)), (0, own(6))].into());
+    let question = &questions[&(0, own(3))];
+    assert_eq!((question.driver.as_str(), question.request.secret_name.as_str()), ("vault", "p1"));
+    assert_eq!(question.request.task_id, TaskId(3).to_string());
+
+    told.answered(own(3), Err("away".into()));
+    told.answered(own(6), Ok(value("six")));
+    assert_eq!(asked(&told, &tables), [(0, own(3))]);
+    listener.hear(told.update(&tables, NODE));
+    assert_eq!(listener.payloads.keys().copied().collect::<Vec<_>>(), [own(6)]);
+    assert_eq!(listener.withheld, [(own(3), "away".to_string())].into());
+    assert!(!format!("{told:?}").contains("six"));
+    told.answered(own(3), Err("away".into()));
+    assert!(told.update(&tables, NODE).is_empty(), "nothing new");
+    told.answered(own(3), Err("late".into()));
+    listener.hear(told.update(&tables, NODE));
+    assert_eq!(listener.withheld[&own(3)], "late");
+    told.answered(own(3), Ok(value("three")));
+    listener.hear(told.update(&tables, NODE));
+    let data = |task| listener.payloads[&own(task)].data.reveal();
+    assert_eq!((data(3), data(6), listener.withheld.len()), (&b"three"[..], &b"six"[..], 0));
+    assert!(asked(&told, &tables).is_empty() && told.given.is_empty(), "told and forgotten");
+
+    // A node that begins anew has it asked for again, but not for what runs.
+    put(&mut tables, 3, |task| task.status.state = TaskState::Running);
+    assert!(told.update(&tables, NODE).is_empty(), "it keeps what it has");
+    listener.hear(told.everything(&tables, NODE));
+    assert_eq!((asked(&told, &tables), listener.payloads.len()), (vec![(1, own(6))], 0));
+    told.answered(own(6), Ok(value("six")));
+    listener.hear(told.update(&tables, NODE));
+    put(&mut tables, 6, |task| task.status.state = TaskState::Failed);
+    assert_eq!(told.update(&tables, NODE)[0].payloads_removed, [own(6)]);
+}
+
+#[test]
+fn what_a_driver_says_too_late_is_dropped() {
+    let mut tables = tables(3);
+    put_driven(&mut tables, 1);
+    let mut told = Told::default();
+    put(&mut tables, 3, |_| {});
+    told.update(&tables, NODE);
+    put(&mut tables, 3, |task| task.desired = TaskState::Shutdown);
+    told.answered(own(3), Ok(SensitiveBytes::new(vec![7])));
+    let updates = told.update(&tables, NODE);
+    assert!(updates.iter().all(|update| update.payloads.is_empty()) && told.given.is_empty());
+    told.answered(own(3), Err("away".into()));
+    assert!(told.update(&tables, NODE).is_empty() && told.refused.is_empty());
+}
+
+#[test]
+fn a_task_that_reads_its_files_again_has_the_value_while_it_runs() {
+    let mut tables = tables(3);
+    put_driven(&mut tables, 1);
+    let mut told = Told::default();
+    // Of the service that refreshes.
+    put(&mut tables, 1, |task| task.status.state = TaskState::Running);
+    told.update(&tables, NODE);
+    assert_eq!(asked(&told, &tables), [(0, own(1))]);
+}
+
 proptest! {
     /// Whatever happens to the tables between updates, and however often a node starts anew, it ends with what
     /// they say.
     #[test]
     fn a_node_ends_with_what_the_tables_say(
-        steps in prop::collection::vec((0u128..8, 0u8..7, any::<bool>()), 1..40),
+        steps in prop::collection::vec((0u128..8, 0u8..7, any::<bool>(), 0u8..3), 1..40),
+        is_driven: bool,
     ) {
         let mut tables = tables(3);
+        if is_driven {
+            put_driven(&mut tables, 2);
+        }
         let mut told = Told::default();
         let mut listener = Listener::default();
-        for (id, what, again) in steps {
+        for (id, what, again, says) in steps {
             match what {
                 0 => drop(tables.set_task(TaskId(id), None)),
                 1 => put(&mut tables, id, |task| task.desired = TaskState::Shutdown),
                 2 => put(&mut tables, id, |task| task.status.state = TaskState::Orphaned),
                 3 => put(&mut tables, id, |task| task.spec = 2),
-                4 => put_payload(&mut tables, id % 2 + 1, id as u64 + 1, 10),
+                4 => put_payload(&mut tables, if is_driven { 1 } else { id % 2 + 1 }, id as u64 + 1, 10),
                 _ => put(&mut tables, id, |_| {}),
             }
             listener.hear(if again { told.everything(&tables, NODE) } else { told.update(&tables, NODE) });
@@ -228,7 +326,22 @@ proptest! {
                 tables.tasks_on_node(NODE).filter_map(|task| assigned(&tables, task)).collect();
             prop_assert_eq!(&listener.tasks, &wanted);
             let held: BTreeSet<PayloadKey> = listener.payloads.keys().copied().collect();
-            prop_assert_eq!(held, payloads::used(&tables, NODE));
+            let (used, driven) = (payloads::used(&tables, NODE), payloads::driven(&tables, NODE));
+            prop_assert!(used.is_subset(&held));
+            prop_assert!(held.difference(&used).all(|key| driven.contains_key(key)));
+            let due = driven.iter().filter(|(key, driven)| driven.is_due && !held.contains(key));
+            let due: Vec<PayloadKey> = due.map(|(key, _)| *key).collect();
+            let asked: Vec<PayloadKey> = told.questions(&tables, NODE).into_keys().map(|(_, key)| key).collect();
+            prop_assert_eq!(&asked, &due);
+            for key in asked {
+                match says {
+                    0 => {}
+                    1 => told.answered(key, Err("away".into())),
+                    _ => told.answered(key, Ok(SensitiveBytes::new(vec![7]))),
+                }
+            }
+            listener.hear(told.update(&tables, NODE));
+            prop_assert!(says != 2 || told.questions(&tables, NODE).is_empty());
         }
     }
 }

@@ -66,7 +66,7 @@ fn wake(sessions: &Sessions, tables: &Tables, change: &Changed) {
                 payloads::users(tables, payload.id).into_iter().for_each(|node| sessions.nudge(node));
             }
         }
-        Changed::Service { .. } => {}
+        Changed::Service { .. } | Changed::Network { .. } => {}
     }
 }
 
@@ -88,7 +88,10 @@ fn look_at(look: &mut mesh::Look, tables: &Tables, change: &Changed) {
                 look.at_service(service.id);
             }
         }
-        Changed::Node { .. } | Changed::Cluster { .. } | Changed::Payload { .. } => {}
+        Changed::Node { .. }
+        | Changed::Cluster { .. }
+        | Changed::Payload { .. }
+        | Changed::Network { .. } => {}
     }
 }
 

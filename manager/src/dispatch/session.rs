@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use common::identity::given::public_key;
 use common::identity::{SealError, SealKey};
-use common::limits::{FRAME_BYTES_MAX, SESSION_EVENTS_MAX, SESSION_HELLO_WAIT, SESSION_SEND_WAIT};
+use common::limits::{
+    FRAME_BYTES_MAX, SECRET_DRIVER_ANSWERS_MAX, SESSION_EVENTS_MAX, SESSION_HELLO_WAIT, SESSION_SEND_WAIT,
+};
 use common::object::cluster::Authority;
 use common::object::sensitive::SensitiveBytes;
 use common::object::{Node, NodeDescription, NodeId};
@@ -26,8 +28,9 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use super::assignments::{Look, Told};
+use super::assignments::{Look, Questions, Told};
 use super::mesh;
+use crate::secret_driver::{Answer, SecretDrivers};
 use crate::store::{Store, Tables};
 
 /// What sessions tell the control loop.
@@ -76,6 +79,7 @@ pub struct Sessions {
     events: mpsc::Sender<SessionEvent>,
     next_number: Arc<AtomicU64>,
     store: Store,
+    drivers: SecretDrivers,
     clock: Arc<dyn Clock>,
 }
 
@@ -116,11 +120,15 @@ impl Calls {
 }
 
 impl Sessions {
-    pub fn new(store: Store, clock: Arc<dyn Clock>) -> (Self, mpsc::Receiver<SessionEvent>) {
+    pub fn new(
+        store: Store,
+        drivers: SecretDrivers,
+        clock: Arc<dyn Clock>,
+    ) -> (Self, mpsc::Receiver<SessionEvent>) {
         let (events, receiver) = mpsc::channel(SESSION_EVENTS_MAX);
         let lead = watch::Sender::new(Lead::Other(None));
-        let sessions = Self { open: Arc::default(), lead, events, next_number: Arc::default(), store, clock };
-        (sessions, receiver)
+        let (open, next_number) = Default::default();
+        (Self { open, lead, events, next_number, store, drivers, clock }, receiver)
     }
 
     /// Begins or ends holding sessions. The ones that stand end with the lead they belong to.
@@ -222,10 +230,15 @@ impl Sessions {
         // Reading a frame is not safe to cancel, so it runs beside the rest and not inside a select.
         let Stream { send: writer, recv: reader } = stream;
         let reading = self.read(from, reader, calls);
-        let writing = self.write((node, seal), writer, calls, told);
+        let (asks, questions) = watch::channel(Questions::new());
+        let (answers, answered) = mpsc::channel(SECRET_DRIVER_ANSWERS_MAX);
+        let writing = self.write((node, seal), writer, calls, told, (asks, answered));
+        // Beside the rest too: a slow driver delays those alone who need it.
+        let asking = self.drivers.answer(questions, answers);
         let (ended, said_goodbye) = tokio::select! {
             result = reading => (result, true),
             result = writing => (result, false),
+            never = asking => match never {},
         };
         if ended.is_ok() && said_goodbye {
             let _ = send(stream, &ManagerMessage::Goodbye).await;
@@ -255,7 +268,7 @@ impl Sessions {
                 }
                 NodeMessage::Resync => {
                     calls.resync.store(true, Ordering::Relaxed);
-                    calls.nudge.notify_one();
+                    calls.look_at_own();
                 }
                 NodeMessage::Goodbye(parting) => {
                     self.tell(SessionEvent::Goodbye(node, parting)).await;
@@ -273,6 +286,7 @@ impl Sessions {
         writer: &mut (impl tokio::io::AsyncWrite + Unpin),
         calls: &Calls,
         mut place: Membership,
+        (asks, mut answered): (watch::Sender<Questions>, mpsc::Receiver<Answer>),
     ) -> Result<(), FrameError> {
         let mut told = Told::default();
         let mut reported = 0;
@@ -304,9 +318,26 @@ impl Sessions {
                 reported = written;
                 send_to(writer, &ManagerMessage::Reported { number: written }).await?;
             }
-            calls.nudge.notified().await;
+            if look.own {
+                let questions = told.questions(&tables, node);
+                asks.send_if_modified(|now| {
+                    let is_other = *now != questions;
+                    *now = questions;
+                    is_other
+                });
+            }
+            let mut is_answered = true;
+            tokio::select! {
+                () = calls.nudge.notified() => is_answered = false,
+                Some((key, answer)) = answered.recv() => told.answered(key, answer),
+            }
+            while let Ok((key, answer)) = answered.try_recv() {
+                told.answered(key, answer);
+                is_answered = true;
+            }
             // Before the tables are: what changes from here on is looked at the next time.
             look = calls.take_look();
+            look.own |= is_answered;
         }
     }
 

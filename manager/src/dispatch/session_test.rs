@@ -39,7 +39,8 @@ async fn hear(stream: &mut Stream) -> ManagerMessage {
 async fn a_node_is_welcomed_heard_and_told_of_changes() {
     let me = NodeId(1);
     let store = store_with(me);
-    let (sessions, mut events) = Sessions::new(store.clone(), Arc::new(SystemClock));
+    let (sessions, mut events) =
+        Sessions::new(store.clone(), SecretDrivers::default(), Arc::new(SystemClock));
     sessions.set_lead(mine());
     let (mut near, far) = duplex();
     let node = async {
@@ -85,7 +86,8 @@ async fn a_node_is_welcomed_heard_and_told_of_changes() {
 #[tokio::test]
 async fn a_later_session_replaces_an_earlier_one_and_the_end_of_the_lead_ends_all() {
     let me = NodeId(1);
-    let (sessions, mut events) = Sessions::new(store_with(me), Arc::new(SystemClock));
+    let (sessions, mut events) =
+        Sessions::new(store_with(me), SecretDrivers::default(), Arc::new(SystemClock));
     sessions.set_lead(mine());
     let (mut first, first_far) = duplex();
     let (mut second, second_far) = duplex();
@@ -118,7 +120,8 @@ async fn a_later_session_replaces_an_earlier_one_and_the_end_of_the_lead_ends_al
 
 #[tokio::test]
 async fn strangers_and_silent_callers_get_nowhere() {
-    let (sessions, _events) = Sessions::new(store_with(NodeId(1)), Arc::new(SystemClock));
+    let (sessions, _events) =
+        Sessions::new(store_with(NodeId(1)), SecretDrivers::default(), Arc::new(SystemClock));
     let (mut near, far) = duplex();
     tokio::join!(sessions.serve(NodeId(1), far), async {
         assert!(matches!(hear(&mut near).await, ManagerMessage::NotLeader { leader: None }));
@@ -187,7 +190,8 @@ async fn a_value_goes_to_those_that_use_it_sealed_and_to_nobody_else() {
     store.apply(2, &Proposal { id: 2, at: Default::default(), changes }).unwrap();
     payload.meta = store.snapshot().payloads.get(payload.id).unwrap().meta.clone();
 
-    let (sessions, mut events) = Sessions::new(store.clone(), Arc::new(SystemClock));
+    let (sessions, mut events) =
+        Sessions::new(store.clone(), SecretDrivers::default(), Arc::new(SystemClock));
     sessions.set_lead(mine());
     let (mut of_user, far_user) = duplex();
     let (mut of_other, far_other) = duplex();

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use common::limits::PROPOSAL_CHANGES_MAX;
 use common::object::container::FileReference;
-use common::object::{ObjectKind, Payload, PayloadId, PayloadKind, Service, Version};
+use common::object::{Network, NetworkId, ObjectKind, Payload, PayloadId, PayloadKind, Service, Version};
 use common::time::Timestamp;
 
+use super::addresses::{Address, Holder, of_service, of_task};
 use super::change::{Change, Proposal, Rejection, Write};
 use super::feed::Changed;
 use super::table::{Object, Table};
@@ -49,6 +50,7 @@ fn applied_before(tables: &Tables, proposal: &Proposal) -> Option<Version> {
         Change::Service(write) => mark(&tables.services, write, proposal.id),
         Change::Task(write) => mark(&tables.tasks, write, proposal.id),
         Change::Payload(write) => mark(&tables.payloads, write, proposal.id),
+        Change::Network(write) => mark(&tables.networks, write, proposal.id),
     }
 }
 
@@ -82,11 +84,13 @@ fn apply_all(tables: &mut Tables, version: Version, proposal: &Proposal) -> Resu
                     check_name(tables, service)?;
                     check_references(tables, service, before.as_deref())?;
                 }
+                check_addresses(tables, Holder::Service(id), of_service(after.as_deref()))?;
                 tables.set_service(id, after.clone());
                 Ok(Changed::Service { before, after })
             }
             Change::Task(write) => {
                 let (id, before, after) = write_one(&tables.tasks, write, &mark)?;
+                check_addresses(tables, Holder::Task(id), of_task(after.as_deref()))?;
                 tables.set_task(id, after.clone());
                 Ok(Changed::Task { before, after })
             }
@@ -98,6 +102,15 @@ fn apply_all(tables: &mut Tables, version: Version, proposal: &Proposal) -> Resu
                 }
                 tables.set_payload(id, after.clone());
                 Ok(Changed::Payload { before, after })
+            }
+            Change::Network(write) => {
+                let (id, before, after) = write_one(&tables.networks, write, &mark)?;
+                match &after {
+                    Some(network) => check_network(tables, network)?,
+                    None => check_unattached(tables, id)?,
+                }
+                tables.set_network(id, after.clone());
+                Ok(Changed::Network { before, after })
             }
         })
         .collect()
@@ -187,6 +200,73 @@ fn check_references(tables: &Tables, service: &Service, before: Option<&Service>
             id: reference.id.clone(),
             read_at: tables.version,
             found: Version::default(),
+        }),
+        None => check_networks(tables, service),
+    }
+}
+
+fn check_networks(tables: &Tables, service: &Service) -> Result<(), Rejection> {
+    match service.spec().task.cluster_networks().find(|network| tables.networks.get(*network).is_none()) {
+        Some(network) => Err(Rejection::Conflict {
+            kind: ObjectKind::Network,
+            id: network.to_string(),
+            read_at: tables.version,
+            found: Version::default(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// No two networks have one name, and no two subnets overlap. Where another one came to have them after its writer
+/// had looked, that is a conflict: it looks again, and finds others.
+fn check_network(tables: &Tables, network: &Network) -> Result<(), Rejection> {
+    let name = &network.spec.name;
+    if tables.network_by_name(name).is_some_and(|other| other.id != network.id) {
+        return Err(Rejection::NameTaken { kind: ObjectKind::Network, name: name.clone() });
+    }
+    let overlaps = |other: &Network| {
+        let pairs =
+            network.subnets.iter().flat_map(|one| other.subnets.iter().map(move |other| (one, other)));
+        pairs.into_iter().any(|(one, other)| one.subnet.overlaps(&other.subnet))
+    };
+    let others = tables.networks.iter().filter(|other| other.id != network.id);
+    match others.into_iter().find(|other| overlaps(other) || (other.spec.ingress && network.spec.ingress)) {
+        Some(other) => Err(Rejection::Conflict {
+            kind: ObjectKind::Network,
+            id: other.id.to_string(),
+            read_at: tables.version,
+            found: other.meta.version,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// No address is given twice, whatever has become of who gave it out.
+fn check_addresses(tables: &Tables, holder: Holder, held: &[Address]) -> Result<(), Rejection> {
+    let others =
+        |address: &&Address| tables.addresses().holder(**address).is_some_and(|other| other != holder);
+    match held.iter().find(others) {
+        Some((network, _)) => Err(Rejection::Conflict {
+            kind: ObjectKind::Network,
+            id: network.to_string(),
+            read_at: tables.version,
+            found: tables.version,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Nobody came to be on it after who removes it had looked.
+fn check_unattached(tables: &Tables, id: NetworkId) -> Result<(), Rejection> {
+    let is_on = |service: &&Arc<Service>| {
+        !service.removed && service.spec().task.cluster_networks().any(|network| network == id)
+    };
+    match tables.services.iter().find(is_on) {
+        Some(service) => Err(Rejection::Conflict {
+            kind: ObjectKind::Network,
+            id: id.to_string(),
+            read_at: tables.version,
+            found: service.meta.version,
         }),
         None => Ok(()),
     }

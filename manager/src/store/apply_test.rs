@@ -177,3 +177,136 @@ proptest! {
         }
     }
 }
+
+mod networks {
+    use std::collections::BTreeMap;
+    use std::net::IpAddr;
+
+    use common::object::network::Subnet;
+    use common::object::service::NetworkAttachment;
+    use common::object::{Network, NetworkId, NetworkSpec, Slot, Task, TaskId, TaskState};
+
+    use super::super::*;
+    use super::{Timestamp, *};
+    use crate::store::addresses::Holder;
+
+    fn network(id: u128, name: &str, subnet: &str) -> Network {
+        let subnet = Subnet {
+            subnet: subnet.parse().unwrap(),
+            range: None,
+            gateway: [10, 0, 0, 1].into(),
+            reserved: BTreeMap::new(),
+        };
+        let spec = NetworkSpec { name: name.into(), ingress: name == "ingress", ..NetworkSpec::default() };
+        Network::new(NetworkId(id), spec, vec![subnet])
+    }
+
+    fn service(id: u128, networks: &[u128]) -> Service {
+        let mut spec = ServiceSpec { name: format!("s{id}"), ..ServiceSpec::default() };
+        let attachment = |id: &u128| NetworkAttachment {
+            target: NetworkId(*id).to_string(),
+            ..NetworkAttachment::default()
+        };
+        spec.task.networks = networks.iter().map(attachment).collect();
+        Service::new(ServiceId(id), spec, Timestamp(1))
+    }
+
+    fn task(id: u128, last: u8) -> Task {
+        let mut task = Task::new(TaskId(id), ServiceId(1), Slot::Number(id as u64), 1, TaskState::Running);
+        task.addresses = Some([address(last)].into());
+        task
+    }
+
+    fn address(last: u8) -> (NetworkId, IpAddr) {
+        (NetworkId(1), [10, 0, 1, last].into())
+    }
+
+    fn writer(tables: &mut Tables) -> impl FnMut(u64, Change) -> Result<Version, Rejection> {
+        move |id, change| {
+            let proposal = Proposal { id, at: Timestamp(id), changes: vec![change] };
+            apply(tables, Version(id), &proposal).0
+        }
+    }
+
+    fn is_conflict(outcome: Result<Version, Rejection>) -> bool {
+        matches!(outcome, Err(Rejection::Conflict { kind: ObjectKind::Network, .. }))
+    }
+
+    #[test]
+    fn no_two_have_one_name_or_one_subnet() {
+        let mut tables = Tables::default();
+        let mut write = writer(&mut tables);
+        let create = |network| Change::Network(Write::Create(network));
+        assert!(write(1, create(network(1, "front", "10.0.1.0/24"))).is_ok());
+        let taken = write(2, create(network(2, "Front", "10.0.2.0/24")));
+        assert!(matches!(taken, Err(Rejection::NameTaken { kind: ObjectKind::Network, .. })), "{taken:?}");
+        assert!(is_conflict(write(3, create(network(2, "back", "10.0.0.0/16")))));
+        assert!(write(4, create(network(2, "ingress", "10.0.2.0/24"))).is_ok());
+        let second = Network {
+            spec: NetworkSpec { name: "other".into(), ..NetworkSpec::ingress() },
+            ..network(3, "", "10.0.3.0/24")
+        };
+        assert!(is_conflict(write(5, create(second))));
+        assert!(write(6, Change::Network(Write::Remove { id: NetworkId(1), read_at: Version(1) })).is_ok());
+        assert!(
+            write(7, create(network(4, "front", "10.0.1.128/25"))).is_ok(),
+            "name and subnet are free again"
+        );
+        drop(write);
+        assert_eq!(tables.network_by_name("FRONT").map(|network| network.id), Some(NetworkId(4)));
+    }
+
+    #[test]
+    fn services_are_on_networks_that_are_there_and_these_stay() {
+        let mut tables = Tables::default();
+        let mut write = writer(&mut tables);
+        assert!(is_conflict(write(1, Change::Service(Write::Create(service(1, &[1]))))));
+        assert!(write(2, Change::Network(Write::Create(network(1, "front", "10.0.1.0/24")))).is_ok());
+        assert!(write(3, Change::Service(Write::Create(service(1, &[1])))).is_ok());
+        let remove = |read_at| Change::Network(Write::Remove { id: NetworkId(1), read_at: Version(read_at) });
+        assert!(is_conflict(write(4, remove(2))));
+        let mut gone = service(1, &[1]);
+        (gone.meta.version, gone.removed) = (Version(3), true);
+        assert!(write(5, Change::Service(Write::update(gone))).is_ok());
+        assert!(write(6, remove(2)).is_ok());
+    }
+
+    #[test]
+    fn no_address_is_given_twice_and_those_of_the_ended_are_free() {
+        let mut tables = Tables::default();
+        let mut write = writer(&mut tables);
+        assert!(write(1, Change::Network(Write::Create(network(1, "front", "10.0.1.0/24")))).is_ok());
+        let mut web = service(1, &[1]);
+        web.virtual_ips = vec![address(2)];
+        assert!(write(2, Change::Service(Write::Create(web.clone()))).is_ok());
+        assert!(is_conflict(write(3, Change::Task(Write::Create(task(1, 2))))), "the service's");
+        assert!(write(4, Change::Task(Write::Create(task(1, 3)))).is_ok());
+        assert!(is_conflict(write(5, Change::Task(Write::Create(task(2, 3))))));
+        let mut other = service(2, &[1]);
+        other.virtual_ips = vec![address(3)];
+        assert!(is_conflict(write(6, Change::Service(Write::Create(other)))));
+        let mut ended = task(1, 3);
+        (ended.meta.version, ended.status.state) = (Version(4), TaskState::Failed);
+        assert!(write(7, Change::Task(Write::update(ended.clone()))).is_ok());
+        assert!(write(8, Change::Task(Write::Create(task(2, 3)))).is_ok());
+        // What has ended is written once more, and takes nothing back.
+        (ended.meta.version, ended.desired) = (Version(7), TaskState::Shutdown);
+        assert!(write(9, Change::Task(Write::update(ended))).is_ok());
+        drop(write);
+        assert_eq!(tables.addresses().holder(address(3)), Some(Holder::Task(TaskId(2))));
+        assert_eq!(
+            (tables.addresses().count(NetworkId(1)), tables.addresses().last(NetworkId(1))),
+            (2, Some(address(3).1))
+        );
+
+        let mut write = writer(&mut tables);
+        assert!(write(10, Change::Task(Write::Remove { id: TaskId(2), read_at: Version(8) })).is_ok());
+        (web.meta.version, web.removed) = (Version(2), true);
+        assert!(write(11, Change::Service(Write::update(web))).is_ok());
+        drop(write);
+        assert_eq!(
+            (tables.addresses().count(NetworkId(1)), tables.addresses().last(NetworkId(1))),
+            (0, None)
+        );
+    }
+}

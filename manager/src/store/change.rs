@@ -1,6 +1,6 @@
 //! What can be written: groups of changes that apply whole or not at all.
 
-use common::object::{Cluster, Node, ObjectKind, Payload, Service, Task, Version};
+use common::object::{Cluster, Network, Node, ObjectKind, Payload, Service, Task, Version};
 use common::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,7 @@ pub enum Change {
     Service(Write<Service>),
     Task(Write<Task>),
     Payload(Write<Payload>),
+    Network(Write<Network>),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

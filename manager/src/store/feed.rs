@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use common::limits::FEED_CHANGES_MAX;
-use common::object::{Cluster, Node, Payload, Service, Task, Version};
+use common::object::{Cluster, Network, Node, Payload, Service, Task, Version};
 use tokio::sync::watch;
 
 /// One object before and after: created without `before`, removed without `after`.
@@ -15,6 +15,7 @@ pub enum Changed {
     Service { before: Option<Arc<Service>>, after: Option<Arc<Service>> },
     Task { before: Option<Arc<Task>>, after: Option<Arc<Task>> },
     Payload { before: Option<Arc<Payload>>, after: Option<Arc<Payload>> },
+    Network { before: Option<Arc<Network>>, after: Option<Arc<Network>> },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

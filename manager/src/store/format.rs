@@ -12,7 +12,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use common::limits::PROPOSAL_BYTES_MAX;
-use common::object::{Cluster, Node, Payload, Service, Task, Version};
+use common::object::{Cluster, Network, Node, Payload, Service, Task, Version};
 use common::time::Timestamp;
 use common::wire::codec::{self, DecodeError};
 use serde::de::DeserializeOwned;
@@ -59,11 +59,12 @@ struct TableCounts {
     services: u64,
     tasks: u64,
     payloads: u64,
+    networks: u64,
 }
 
 pub fn write_tables(tables: &Tables, stream: &mut impl Write) -> io::Result<()> {
     // Named one by one, so that a new table asks to be written.
-    let Tables { version, newest, clusters, nodes, services, tasks, payloads, indexes: _ } = tables;
+    let Tables { version, newest, clusters, nodes, services, tasks, payloads, networks, indexes: _ } = tables;
     stream.write_all(&[TABLES_FORMAT])?;
     let counts = TableCounts {
         clusters: clusters.len() as u64,
@@ -71,13 +72,15 @@ pub fn write_tables(tables: &Tables, stream: &mut impl Write) -> io::Result<()> 
         services: services.len() as u64,
         tasks: tasks.len() as u64,
         payloads: payloads.len() as u64,
+        networks: networks.len() as u64,
     };
     write_record(stream, &Header { version: *version, newest: *newest, counts })?;
     write_table(stream, clusters)?;
     write_table(stream, nodes)?;
     write_table(stream, services)?;
     write_table(stream, tasks)?;
-    write_table(stream, payloads)
+    write_table(stream, payloads)?;
+    write_table(stream, networks)
 }
 
 /// Reads what `write_tables` wrote, up to the end of the stream; refuses anything else, whatever the bytes are.
@@ -94,6 +97,7 @@ pub fn read_tables(stream: &mut impl Read) -> Result<Tables, FormatError> {
     read_table(stream, counts.services, |object: Arc<Service>| tables.set_service(object.id, Some(object)))?;
     read_table(stream, counts.tasks, |object: Arc<Task>| tables.set_task(object.id, Some(object)))?;
     read_table(stream, counts.payloads, |object: Arc<Payload>| tables.set_payload(object.id, Some(object)))?;
+    read_table(stream, counts.networks, |object: Arc<Network>| tables.set_network(object.id, Some(object)))?;
     if stream.read(&mut [0])? > 0 {
         return Err(FormatError::Trailing);
     }
@@ -196,7 +200,7 @@ mod tests {
         tables.nodes.set(node.id, Some(Arc::new(node)));
         let bytes = bytes(&tables);
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "0100000009fb2c010500010000000000001607000000000000000000000000000000010203613a31");
+        assert_eq!(hex, "010000000afb2c01050001000000000000001607000000000000000000000000000000010203613a31");
         assert_eq!(read_tables(&mut &bytes[..]).unwrap(), tables);
     }
 

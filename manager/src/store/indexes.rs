@@ -3,8 +3,12 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use common::object::{NodeId, Payload, PayloadId, PayloadKind, Service, ServiceId, Slot, Task, TaskId};
+use common::object::{
+    Network, NetworkId, NodeId, Payload, PayloadId, PayloadKind, Service, ServiceId, Slot, Task, TaskId,
+};
 use imbl::{OrdMap, OrdSet};
+
+use super::addresses::{Addresses, Holder, of_service, of_task};
 
 /// All indexes. A clone is cheap, like that of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +19,8 @@ pub struct Indexes {
     nodes: OrdSet<(NodeId, TaskId)>,
     /// Lower-cased as well.
     payload_names: OrdMap<(PayloadKind, Box<str>), PayloadId>,
+    network_names: OrdMap<Box<str>, NetworkId>,
+    addresses: Addresses,
 }
 
 const FIRST_TASK: TaskId = TaskId(u128::MIN);
@@ -24,6 +30,9 @@ impl Indexes {
     pub(super) fn service(&mut self, before: Option<&Service>, after: Option<&Service>) {
         let name = |service: &Service| (!service.removed).then(|| key(service.name()));
         let (old, new) = (before.and_then(name), after.and_then(name));
+        if let Some(service) = after.or(before) {
+            self.addresses.set(Holder::Service(service.id), of_service(before), of_service(after));
+        }
         if old == new {
             return;
         }
@@ -56,6 +65,9 @@ impl Indexes {
                 self.nodes.insert(new);
             }
         }
+        if let Some(task) = after.or(before) {
+            self.addresses.set(Holder::Task(task.id), of_task(before), of_task(after));
+        }
     }
 
     pub(super) fn payload(&mut self, before: Option<&Payload>, after: Option<&Payload>) {
@@ -67,12 +79,29 @@ impl Indexes {
         }
     }
 
+    pub(super) fn network(&mut self, before: Option<&Network>, after: Option<&Network>) {
+        if let Some(before) = before {
+            self.network_names.remove(&key(&before.spec.name));
+        }
+        if let Some(after) = after {
+            self.network_names.insert(key(&after.spec.name), after.id);
+        }
+    }
+
+    pub(super) fn network_by_name(&self, name: &str) -> Option<NetworkId> {
+        self.network_names.get(&key(name)).copied()
+    }
+
     pub(super) fn payload_by_name(&self, kind: PayloadKind, name: &str) -> Option<PayloadId> {
         self.payload_names.get(&(kind, key(name))).copied()
     }
 
     pub(super) fn service_by_name(&self, name: &str) -> Option<ServiceId> {
         self.service_names.get(&key(name)).copied()
+    }
+
+    pub(super) fn addresses(&self) -> &Addresses {
+        &self.addresses
     }
 
     pub(super) fn tasks_of_service(&self, service: ServiceId) -> impl Iterator<Item = TaskId> {

@@ -2,6 +2,7 @@
 //!
 //! Written by raft alone, through `apply` and `restore`; read by everybody through cheap snapshots.
 
+pub mod addresses;
 pub mod apply;
 pub mod change;
 pub mod feed;

@@ -4,7 +4,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use common::object::{
-    Cluster, ClusterId, Meta, Node, NodeId, ObjectKind, Payload, PayloadId, Service, ServiceId, Task, TaskId,
+    Cluster, ClusterId, Meta, Network, NetworkId, Node, NodeId, ObjectKind, Payload, PayloadId, Service,
+    ServiceId, Task, TaskId,
 };
 use imbl::OrdMap;
 
@@ -39,7 +40,7 @@ macro_rules! objects {
     };
 }
 
-objects!(Cluster: ClusterId, Node: NodeId, Service: ServiceId, Task: TaskId, Payload: PayloadId);
+objects!(Cluster: ClusterId, Node: NodeId, Service: ServiceId, Task: TaskId, Payload: PayloadId, Network: NetworkId);
 
 /// Objects in id order.
 #[derive(Clone, Debug, PartialEq, Eq)]

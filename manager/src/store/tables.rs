@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use common::object::{
-    Cluster, Node, NodeId, Payload, PayloadId, PayloadKind, Service, ServiceId, Slot, Task, TaskId, Version,
+    Cluster, Network, NetworkId, Node, NodeId, Payload, PayloadId, PayloadKind, Service, ServiceId, Slot,
+    Task, TaskId, Version,
 };
 use common::time::Timestamp;
 
+use super::addresses::Addresses;
 use super::indexes::{Indexes, objects};
 use super::table::Table;
 
@@ -22,6 +24,7 @@ pub struct Tables {
     pub services: Table<Service>,
     pub tasks: Table<Task>,
     pub payloads: Table<Payload>,
+    pub networks: Table<Network>,
     pub(super) indexes: Indexes,
 }
 
@@ -39,6 +42,16 @@ impl Tables {
     /// By its whole name, in any case.
     pub fn payload_by_name(&self, kind: PayloadKind, name: &str) -> Option<&Arc<Payload>> {
         self.payloads.get(self.indexes.payload_by_name(kind, name)?)
+    }
+
+    /// By its whole name, in any case.
+    pub fn network_by_name(&self, name: &str) -> Option<&Arc<Network>> {
+        self.networks.get(self.indexes.network_by_name(name)?)
+    }
+
+    /// Who has which address on which network.
+    pub fn addresses(&self) -> &Addresses {
+        self.indexes.addresses()
     }
 
     /// In order of slot, then id.
@@ -71,6 +84,12 @@ impl Tables {
     pub(crate) fn set_payload(&mut self, id: PayloadId, after: Option<Arc<Payload>>) -> Option<Arc<Payload>> {
         let before = self.payloads.set(id, after.clone());
         self.indexes.payload(before.as_deref(), after.as_deref());
+        before
+    }
+
+    pub(crate) fn set_network(&mut self, id: NetworkId, after: Option<Arc<Network>>) -> Option<Arc<Network>> {
+        let before = self.networks.set(id, after.clone());
+        self.indexes.network(before.as_deref(), after.as_deref());
         before
     }
 }

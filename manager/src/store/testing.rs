@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::object::cluster::{AtRest, Authority};
+use common::object::network::{Subnet, WantedSubnet};
 use common::object::node::{ManagerRecord, NodeStatus};
 use common::object::payload::{PayloadSpec, PayloadVersion};
 use common::object::sensitive::{Sensitive, SensitiveBytes};
@@ -22,6 +23,7 @@ prop_compose! {
         clusters in vec(any_cluster(), 0..3),
         nodes in vec(any_node(), 0..40),
         payloads in btree_map(any::<String>(), any_payload(), 0..4),
+        networks in vec(any_network(), 0..4),
     ) -> Tables {
         let mut tables = Tables { version: Version(version), newest: Timestamp(newest), ..Tables::default() };
         clusters.into_iter().for_each(|cluster| drop(tables.clusters.set(cluster.id, Some(Arc::new(cluster)))));
@@ -31,7 +33,48 @@ prop_compose! {
             payload.spec.name = format!("{number}{name}");
             tables.set_payload(payload.id, Some(Arc::new(payload)));
         }
+        for (number, mut network) in networks.into_iter().enumerate() {
+            network.spec.name = format!("{number}{}", network.spec.name);
+            tables.set_network(network.id, Some(Arc::new(network)));
+        }
         tables
+    }
+}
+
+prop_compose! {
+    pub fn any_network()(
+        id: u128,
+        meta in any_meta(),
+        name: String,
+        labels in btree_map(any::<String>(), any::<String>(), 0..4),
+        flags: [bool; 5],
+        reserved in btree_map(any::<String>(), any::<[u8; 4]>(), 0..3),
+        base: [u8; 4],
+        length in 0u8..=32,
+        gateway: [u8; 16],
+    ) -> Network {
+        let [attachable, internal, ingress, ipv4, ipv6] = flags;
+        let subnet = Cidr::around(base.into(), length).expect("no longer than an address");
+        let reserved: BTreeMap<String, std::net::IpAddr> =
+            reserved.into_iter().map(|(name, address)| (name, address.into())).collect();
+        let wanted = WantedSubnet { subnet, range: Some(subnet), gateway: None, reserved: reserved.clone() };
+        let given = Subnet { subnet, range: Some(subnet), gateway: gateway.into(), reserved };
+        Network {
+            id: NetworkId(id),
+            meta,
+            spec: NetworkSpec {
+                name,
+                labels: labels.clone(),
+                driver_options: labels,
+                attachable,
+                internal,
+                ingress,
+                ipv4,
+                ipv6,
+                subnets: vec![wanted],
+            },
+            subnets: vec![given],
+        }
     }
 }
 

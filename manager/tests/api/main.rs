@@ -3,12 +3,14 @@
 mod bounds;
 mod client;
 mod docker;
+mod docker_networks;
 mod docker_payloads;
 mod docker_services;
 mod engine;
 mod events;
 mod fake;
 mod logs;
+mod networks;
 mod nodes;
 mod payloads;
 mod sdk;

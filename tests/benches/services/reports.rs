@@ -28,6 +28,7 @@ use manager::dispatch::follow::follow;
 use manager::dispatch::session::Lead;
 use manager::dispatch::{SessionEvent, Sessions};
 use manager::forward::Forward;
+use manager::secret_driver::SecretDrivers;
 use manager::store::{Change, FeedError, Tables, Write};
 use tokio::sync::mpsc;
 
@@ -71,7 +72,8 @@ async fn run(managers: u64, agents: u64, time: Duration) -> anyhow::Result<f64> 
     let forward = group.forward().await?;
     fill(&forward, agents).await?;
     let (tasks, nodes) = (Tasks::new(), Tasks::new());
-    let (sessions, events) = Sessions::new(forward.store.clone(), Arc::new(SystemClock));
+    let (sessions, events) =
+        Sessions::new(forward.store.clone(), SecretDrivers::default(), Arc::new(SystemClock));
     sessions.set_lead(Lead::Mine { heartbeat_period: HEARTBEAT, until: tasks.token() });
     tasks.spawn_until_stopped(follow(forward.store.clone(), sessions.clone()));
     tasks.spawn_until_stopped(lead(forward, sessions.clone(), events));

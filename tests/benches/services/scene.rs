@@ -17,6 +17,8 @@ use crate::machine::{milliseconds, now};
 const LOOK: Duration = Duration::from_millis(2);
 /// And at least so many times as long as a look takes.
 const PAUSE_PER_LOOK: u32 = 3;
+/// And a two-hundredth of what has passed: what takes long is not looked at so often that the looks slow it down.
+const PASSED_PER_PAUSE: u32 = 200;
 /// After this nothing is measured any more: it does not work.
 const DEADLINE: Duration = Duration::from_secs(300);
 
@@ -119,7 +121,8 @@ impl Scene {
             let Err(seen) = wanted(&answer).await else { return Ok(at) };
             anyhow::ensure!(at.since(start) < DEADLINE, "{}, {path}: {seen}", self.name());
             // A look that costs the manager much is not to become what is measured.
-            tokio::time::sleep(LOOK.max(PAUSE_PER_LOOK * at.since(asked))).await;
+            let pause = LOOK.max(PAUSE_PER_LOOK * at.since(asked));
+            tokio::time::sleep(pause.max(at.since(start) / PASSED_PER_PAUSE)).await;
         }
     }
 

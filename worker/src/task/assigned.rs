@@ -52,6 +52,7 @@ struct Staged {
     removed: BTreeSet<TaskId>,
     payloads: BTreeMap<PayloadKey, Arc<AssignedPayload>>,
     payloads_removed: BTreeSet<PayloadKey>,
+    withheld: BTreeMap<PayloadKey, String>,
     mesh: Change,
 }
 
@@ -111,13 +112,13 @@ impl Assigned {
     }
 
     /// What a task of that spec has of secrets and configs.
-    pub fn given(&self, spec: &AssignedSpec) -> Given {
-        self.payloads.given(&spec.task)
+    pub fn given(&self, task: TaskId, spec: &AssignedSpec) -> Given {
+        self.payloads.given(task, &spec.task)
     }
 
     /// The secrets and configs this node has.
     pub fn payloads(&self) -> impl Iterator<Item = PayloadKey> {
-        self.payloads.0.keys().copied()
+        self.payloads.held.keys().copied()
     }
 
     /// What this node knows of the mesh.
@@ -209,12 +210,13 @@ impl Assigned {
         };
         delta.removed = gone.into_iter().filter(|task| self.tasks.remove(task).is_some()).collect();
         delta.changed.extend(staged.tasks.keys());
-        let given_anew = self.take_payloads(&staged, payloads);
+        let mut given_anew = self.take_payloads(&staged, payloads);
+        given_anew.extend(self.take_withheld(std::mem::take(&mut staged.withheld)));
         if !renewed.is_empty() || !given_anew.is_empty() {
             let is_user = |task: &&AssignedTask| {
                 let key = (task.service, task.spec);
                 let spec = self.specs.get(&key);
-                renewed.contains(&key) || spec.is_some_and(|spec| uses_any(&spec.task, &given_anew))
+                renewed.contains(&key) || spec.is_some_and(|spec| uses_any(task.id, &spec.task, &given_anew))
             };
             let users = self.tasks.values().filter(is_user);
             delta.changed.extend(users.map(|task| task.id).filter(|task| !staged.tasks.contains_key(task)));
@@ -236,7 +238,7 @@ impl Assigned {
         came: BTreeMap<PayloadKey, Arc<AssignedPayload>>,
     ) -> BTreeSet<PayloadId> {
         let mut changed = BTreeSet::new();
-        self.payloads.0.retain(|key, _| {
+        self.payloads.held.retain(|key, _| {
             let goes = staged.payloads_removed.contains(key) || (staged.is_whole && !came.contains_key(key));
             if goes {
                 changed.insert(key.0);
@@ -245,7 +247,7 @@ impl Assigned {
         });
         for (key, payload) in came {
             // What is here already stays where it is in memory.
-            self.payloads.0.entry(key).or_insert_with(|| {
+            self.payloads.held.entry(key).or_insert_with(|| {
                 changed.insert(key.0);
                 payload
             });
@@ -253,9 +255,17 @@ impl Assigned {
         changed
     }
 
+    /// Takes why others do not come. Gives those of which something else is said than before.
+    fn take_withheld(&mut self, now: BTreeMap<PayloadKey, String>) -> BTreeSet<PayloadId> {
+        let before = std::mem::replace(&mut self.payloads.withheld, now);
+        let now = &self.payloads.withheld;
+        let all = before.keys().chain(now.keys());
+        all.filter(|key| before.get(key) != now.get(key)).map(|key| key.0).collect()
+    }
+
     /// The digest as it will be: one term less and one more for each task and payload that changes.
     fn digest_with(&self, staged: &Staged, came: impl Iterator<Item = PayloadKey>) -> u64 {
-        let is_here = |key: &PayloadKey| self.payloads.0.contains_key(key);
+        let is_here = |key: &PayloadKey| self.payloads.held.contains_key(key);
         let goes = staged.payloads_removed.iter().filter(|key| is_here(key));
         let here = goes.fold(self.digest, |sum, key| sum.wrapping_sub(payload_digest(*key)));
         let is_new = |key: &PayloadKey| !is_here(key) || staged.payloads_removed.contains(key);
@@ -270,8 +280,18 @@ impl Assigned {
 
 impl Staged {
     fn add(&mut self, update: AssignmentUpdate) {
-        let AssignmentUpdate { results_in, specs, tasks, removed, payloads, payloads_removed, mesh, .. } =
-            update;
+        let AssignmentUpdate {
+            results_in,
+            specs,
+            tasks,
+            removed,
+            payloads,
+            payloads_removed,
+            withheld,
+            mesh,
+            ..
+        } = update;
+        self.withheld = withheld;
         self.number = results_in;
         self.mesh.add(mesh);
         for key in payloads_removed {
@@ -477,6 +497,33 @@ mod tests {
         let whole = AssignmentUpdate { specs: vec![user], tasks: one.to_vec(), ..told(0, &[], &[], &[]) };
         assert_eq!(assigned.apply(whole).unwrap().unwrap().changed, ids(&[1]));
         assert_eq!(assigned.payloads().count(), 0);
+    }
+
+    #[test]
+    fn why_a_value_does_not_come_reaches_its_task() {
+        let mut assigned = Assigned::default();
+        let both = [running(1), running(2)];
+        let mut user = spec(1);
+        Arc::make_mut(&mut user.task).container.secrets = vec![reference(1, 1, None)];
+        let alone = (PayloadId(1).of_task(TaskId(2)), 1);
+        let why = |text: &str| BTreeMap::from([(alone, text.to_string())]);
+        let first = AssignmentUpdate { specs: vec![user], ..update(0, &both, &[], &both) };
+        assigned.apply(first).unwrap();
+        for (applies_to, withheld, changed) in [
+            (1, why("away"), ids(&[2])),
+            (2, why("away"), ids(&[])),
+            (3, why("late"), ids(&[2])),
+            (4, BTreeMap::new(), ids(&[2])),
+        ] {
+            let told = AssignmentUpdate { withheld, ..update(applies_to, &[], &[], &both) };
+            assert_eq!(assigned.apply(told).unwrap().unwrap().changed, changed, "{applies_to}");
+        }
+        let came = AssignmentUpdate {
+            payloads: vec![AssignedPayload { id: alone.0, ..payload(1, 1, "value") }],
+            digest: digest(both.iter(), [alone].into_iter()),
+            ..update(5, &[], &[], &[])
+        };
+        assert_eq!(assigned.apply(came).unwrap().unwrap().changed, ids(&[2]));
     }
 
     proptest! {

@@ -14,6 +14,7 @@ Examples:
   swarm secret create db-password password.txt
   openssl rand -hex 32 | swarm secret create token -
   swarm secret create db-password --generate --length 24 --alphabet hex
+  swarm secret create --driver vault db-password
   swarm service create --secret db-password --name db postgres")]
     Create(create::SecretArgs),
 

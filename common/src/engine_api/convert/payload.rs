@@ -64,7 +64,7 @@ pub fn payload_data_from_api(
     request.data.map_or_else(|| Ok(SensitiveBytes::new(Vec::new())), |data| decode(kind, &data))
 }
 
-fn decode(kind: PayloadKind, data: &Sensitive) -> Result<SensitiveBytes, ConvertError> {
+pub(super) fn decode(kind: PayloadKind, data: &Sensitive) -> Result<SensitiveBytes, ConvertError> {
     let text = data.reveal();
     let is_break = |byte: &u8| matches!(byte, b'\r' | b'\n');
     // As Go reads it, which `base64` on the command line needs.

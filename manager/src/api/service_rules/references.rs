@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use common::limits::SERVICE_NETWORKS_MAX;
 use common::object::container::FileReference;
+use common::object::network::INGRESS;
 use common::object::{Payload, PayloadKind, TaskSpec};
 
 use super::super::error::ApiError;
+use super::super::lookup;
 use super::super::target::shortened;
 use crate::store::Tables;
 
@@ -16,16 +19,35 @@ pub(in super::super) const NODE_NETWORKS: [&str; 3] = ["bridge", "host", "none"]
 pub fn check(task: &TaskSpec) -> Result<(), ApiError> {
     check_files("secret", &task.container.secrets)?;
     check_files("config", &task.container.configs)?;
-    for network in &task.networks {
-        let target = network.target.as_str();
-        if target == "ingress" {
-            return Err(ApiError::invalid(format!(
-                "Service cannot be explicitly attached to the ingress network {target:?}"
-            )));
+    let networks = task.networks.len();
+    if networks > SERVICE_NETWORKS_MAX {
+        return Err(ApiError::invalid(format!(
+            "{networks} networks are too many for one service, {SERVICE_NETWORKS_MAX} are allowed"
+        )));
+    }
+    Ok(())
+}
+
+/// Makes ids of the names of the cluster's networks.
+fn resolve_networks(tables: &Tables, task: &mut TaskSpec) -> Result<(), ApiError> {
+    for attachment in &mut task.networks {
+        let target = attachment.target.as_str();
+        if NODE_NETWORKS.contains(&target) {
+            continue;
         }
-        if !NODE_NETWORKS.contains(&target) {
-            return Err(ApiError::not_found(format!("network {} not found", shortened(target))));
+        let of_ports = |name: &str| {
+            ApiError::invalid(format!(
+                "Service cannot be explicitly attached to the ingress network {name:?}"
+            ))
+        };
+        if target == INGRESS {
+            return Err(of_ports(target));
         }
+        let network = lookup::network(tables, target)?;
+        if network.spec.ingress {
+            return Err(of_ports(&network.spec.name));
+        }
+        attachment.target = network.id.to_string();
     }
     Ok(())
 }
@@ -76,6 +98,7 @@ fn is_signal(word: &str) -> bool {
 /// `before` how it is refreshed, too.
 pub fn resolve(tables: &Tables, task: &mut TaskSpec, before: Option<&TaskSpec>) -> Result<(), ApiError> {
     exist(tables, task)?;
+    resolve_networks(tables, task)?;
     for (kind, reference) in task.container.references_mut() {
         let Some(payload) = find(tables, kind, reference) else { continue };
         if reference.version == 0 {
@@ -96,6 +119,9 @@ pub fn resolve(tables: &Tables, task: &mut TaskSpec, before: Option<&TaskSpec>) 
 /// Whether tasks can be made of a spec that was resolved some time ago.
 pub fn check_kept(tables: &Tables, task: &TaskSpec) -> Result<(), ApiError> {
     exist(tables, task)?;
+    if let Some(gone) = task.cluster_networks().find(|network| tables.networks.get(*network).is_none()) {
+        return Err(ApiError::not_found(format!("network {gone} not found")));
+    }
     for (kind, reference) in task.container.references() {
         if let Some(payload) = find(tables, kind, reference) {
             has_version(payload, reference.version)?;

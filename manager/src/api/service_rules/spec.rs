@@ -53,6 +53,19 @@ pub fn warnings(spec: &ServiceSpec) -> Vec<String> {
     for (name, value) in proxied.filter(|(_, value)| value.parse::<ProxyProtocol>().is_err()) {
         warnings.push(format!("label {name}={value} has no effect: it takes v1 or v2"));
     }
+    let networks: Vec<&str> = spec
+        .task
+        .networks
+        .iter()
+        .map(|network| network.target.as_str())
+        .filter(|target| !references::NODE_NETWORKS.contains(target))
+        .collect();
+    if !networks.is_empty() {
+        warnings.push(format!(
+            "network {}: services and tasks have addresses there, and this version does not carry connections to these addresses yet: use published ports to reach the tasks",
+            networks.join(", ")
+        ));
+    }
     let known = |over: &&String| over.starts_with("node.labels.") || over.starts_with("engine.labels.");
     for over in spec.task.placement.spread_over.iter().filter(|over| !known(over)) {
         warnings.push(format!(

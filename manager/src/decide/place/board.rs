@@ -160,10 +160,10 @@ impl Board {
                 let node = self.nodes.index_of(node);
                 Some(if wanted { Part::Wanted(node) } else { Part::Leaving(node) })
             }
-            Some(node) if wanted && task.status.state <= TaskState::Pending => {
+            Some(node) if wanted && task.status.state == TaskState::Pending => {
                 Some(Part::Pinned(self.nodes.index_of(node)))
             }
-            None if wanted && task.status.state <= TaskState::Pending => Some(Part::Queued),
+            None if wanted && task.status.state == TaskState::Pending => Some(Part::Queued),
             Some(_) | None => None,
         }
     }

@@ -179,6 +179,11 @@ fn networks_are_the_engines_own() {
     for (names, mode) in cases {
         assert_eq!(sent(&networks(names))["HostConfig"]["NetworkMode"], mode, "{names:?}");
     }
+    // The cluster's networks are not the engine's.
+    let of_cluster = common::object::NetworkId(1 << 127).to_string();
+    for (names, mode) in [(vec![of_cluster.as_str()], "default"), (vec![&of_cluster, "host"], "host")] {
+        assert_eq!(sent(&networks(&names))["HostConfig"]["NetworkMode"], mode, "{names:?}");
+    }
     let only =
         |name: &str| format!("network {name}: containers of this node join bridge, host or none alone");
     assert_eq!(refused(&networks(&["mine"])), only("mine"));

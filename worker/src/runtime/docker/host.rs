@@ -65,12 +65,14 @@ pub fn host(setup: &TaskSetup, files: &[FileMount]) -> Result<HostConfig, RunErr
 
 const HOST_NETWORK: &str = "host";
 
-/// Which of the engine's own networks the container is in. The cluster's networks are not the engine's.
+/// Which of the engine's own networks the container is in. The cluster's networks are not the engine's: a container of
+/// such a network is in the engine's usual one.
 fn network_mode(networks: &[NetworkAttachment]) -> Result<String, RunError> {
     let refused = |name: &str| {
         RunError::Fatal(format!("network {name}: containers of this node join bridge, host or none alone"))
     };
-    let mut modes = networks.iter().map(|network| network.target.as_str());
+    let own = networks.iter().filter(|network| network.network().is_none());
+    let mut modes = own.map(|network| network.target.as_str());
     let first = modes.next().unwrap_or("default");
     let unknown = std::iter::once(first)
         .chain(modes.clone())

@@ -147,7 +147,7 @@ fn refused(spec: &TaskSpec) -> Vec<&'static str> {
         (seccomp.as_ref().is_some_and(|seccomp| confined(&seccomp.mode)), "seccomp profile"),
         (apparmor_mode.as_deref().is_some_and(confined), "AppArmor profile"),
         (credential_spec.is_some(), "credential spec"),
-        (!spec.networks.is_empty(), "networks"),
+        (spec.networks.iter().any(|network| network.network().is_none()), "networks"),
     ];
     asked.into_iter().filter(|(asked, _)| *asked).map(|(_, name)| name).collect()
 }

@@ -102,7 +102,9 @@ impl World {
         self.next_task += 1;
         let service = ServiceId(service);
         let spec = self.tables.services.get(service).expect("it is there").current.number;
-        self.write(Change::Task(Write::Create(Task::new(id, service, slot, spec, TaskState::Running))));
+        let mut task = Task::new(id, service, slot, spec, TaskState::Running);
+        task.status.state = TaskState::Pending;
+        self.write(Change::Task(Write::Create(task)));
         self.board.sync_task(&self.tables, id);
         id
     }

@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 use common::limits::{DYNAMIC_PORT_FIRST, DYNAMIC_PORT_LAST};
 use common::object::ports::{Port, Protocol, PublishMode};
 
-use super::pass::Pass;
-use super::up_to_date::Site;
+use super::super::pass::Pass;
+use super::super::up_to_date::Site;
 
 /// Makes `Service::ports` what its spec asks for.
-pub(super) fn ports(pass: &mut Pass, site: &mut Site) {
+pub fn ports(pass: &mut Pass, site: &mut Site) {
     let wanted = site.service.spec().endpoint.as_ref().map_or(&[][..], |endpoint| &endpoint.ports);
     let given = &site.service.ports;
     let mut ports = Vec::with_capacity(wanted.len());
