@@ -3,9 +3,8 @@
 //! Each file of `scenarios/` is one test. `SWARM_REWRITE=1` writes what was shown in place of what was expected; the
 //! difference is to be read like code. Commands: `services/script.rs`.
 
-mod invariants {
-    pub mod addresses_are_given_once;
-}
+#[path = "invariants/addresses_are_given_once.rs"]
+mod addresses_are_given_once;
 mod services;
 
 use std::path::{Path, PathBuf};

@@ -627,3 +627,41 @@ pub const MESH_DATAGRAM_BYTES_MAX: usize = 65_536;
 pub const MESH_DOUBT_TIME: Duration = Duration::from_secs(3);
 /// A table of the kernel's, when it is looked up who has a port.
 pub const MESH_HOLDER_BYTES_MAX: u64 = 16 << 20;
+/// A question for a name. Real ones have some hundred bytes.
+pub const DNS_QUERY_BYTES_MAX: usize = 4 << 10;
+/// An answer over UDP, whatever the asker takes: what passes every link without being cut to pieces.
+pub const DNS_UDP_BYTES_MAX: usize = 1232;
+/// An answer over TCP.
+pub const DNS_ANSWER_BYTES_MAX: usize = 65_535;
+/// Records in one answer; of a service with more tasks, each answer has others.
+pub const DNS_ANSWER_RECORDS_MAX: usize = 1_000;
+/// Questions of one task: per second for ever, and at once after a pause. More are not heard.
+pub const DNS_QUERIES_PER_SECOND_MAX: u32 = 5_000;
+pub const DNS_QUERIES_AT_ONCE_MAX: u32 = 10_000;
+/// Sources whose questions are counted at a time; while there are more, the oldest are forgotten.
+pub const DNS_SOURCES_MAX: usize = 4_096;
+/// TCP connections for names: in all, and of one task; further ones are closed unheard.
+pub const DNS_CONNECTIONS_MAX: usize = 512;
+pub const DNS_CONNECTIONS_PER_SOURCE_MAX: usize = 32;
+/// How long such a connection may be without a whole question, and without its answer being read.
+pub const DNS_IDLE_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long somebody is waited for whom nobody knows yet; how many questions wait so, in all and of one address.
+pub const DNS_STRANGER_WAIT: Duration = Duration::from_secs(1);
+pub const DNS_STRANGERS_MAX: usize = 64;
+pub const DNS_STRANGERS_PER_SOURCE_MAX: usize = 8;
+/// Questions at other resolvers at a time: in all, and of one task; further ones fail at once.
+pub const DNS_FORWARDS_MAX: usize = 1_024;
+pub const DNS_FORWARDS_PER_SOURCE_MAX: usize = 128;
+/// Resolvers asked for one question: as many as C libraries ask.
+pub const DNS_RESOLVERS_MAX: usize = 3;
+/// How long one resolver may take where there is another one, and all of them: less than the 5 s that askers wait.
+pub const DNS_RESOLVER_TIME_MAX: Duration = Duration::from_millis(1_500);
+pub const DNS_FORWARD_TIME_MAX: Duration = Duration::from_millis(4_500);
+/// The file that names the host's resolvers.
+pub const DNS_RESOLV_CONF_BYTES_MAX: u64 = 64 << 10;
+/// Tries to find a port that is free for UDP and TCP.
+pub const DNS_PORT_TRIES_MAX: u32 = 16;
+/// Pause after the machine failed to hand over a question or a connection.
+pub const DNS_ERROR_PAUSE: Duration = Duration::from_millis(100);
+/// Pause before an address for names that could not be used is tried again: the engine's bridge comes with the engine.
+pub const DNS_BIND_RETRY: Duration = Duration::from_secs(5);

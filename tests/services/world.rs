@@ -16,7 +16,7 @@ use manager::decide::{Ctx, Planner};
 use manager::store::{Change, FeedError, Proposal, Rejection, Store, Write};
 
 use super::worker::{Behaviour, Worker};
-use crate::invariants::addresses_are_given_once;
+use crate::addresses_are_given_once;
 
 /// Nothing that a scenario waits for takes longer.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(3600);

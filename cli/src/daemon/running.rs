@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use common::gossip::{Gossip, Identity as GossipIdentity, Start};
-use common::identity::{DataKey, DataKeys, NodeIdentity, StoredIdentity, file as identity_file};
+use common::identity::{DataKey, DataKeys, Lock, NodeIdentity, StoredIdentity, file as identity_file};
 use common::limits::{GOODBYE_WAIT, LOCAL_STREAM_BYTES, MANAGER_START_WAIT};
 use common::object::service::RuntimeKind;
 use common::object::{NodeId, Role};
@@ -247,9 +247,9 @@ impl Running {
         })
     }
 
-    /// Uses a new certificate, on disk first; the keys of the raft log are wrapped anew with it.
-    pub async fn set_identity(&self, identity: NodeIdentity) -> anyhow::Result<()> {
-        self.store(|stored| stored.identity = identity.clone())?;
+    /// Uses a new certificate and the lock that came with it, on disk first; the keys of the raft log are wrapped anew.
+    pub async fn set_identity(&self, identity: NodeIdentity, lock: Option<Lock>) -> anyhow::Result<()> {
+        self.store(|stored| stored.renew(identity.clone(), lock))?;
         self.transport.set_identity(identity.clone())?;
         let _ = self.gossip.set_manager(identity.role == Role::Manager).await; // gossip may have stopped
         let description = self.setup.describer.describe(&identity).await;

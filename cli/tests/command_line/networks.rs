@@ -48,7 +48,7 @@ kkkkkkkkkkkk   front10   overlay   swarm
     shows(&["network", "list", "-q", "--no-trunc"], &format!("f00df00df00df00d\n{ID}\n"));
     shows(
         &["network", "ls", "--format", "{{.Name}} {{.Subnets}} {{.Labels}} {{.IPv4}}"],
-        "front2   false\nfront10 10.0.1.0/24 a=1,bare= true\n",
+        "front2   true\nfront10 10.0.1.0/24 a=1,bare= true\n",
     );
     shows(
         &["network", "inspect", "-f", "{{.Addresses.Used}} of {{.Addresses.Total}}", "front"],

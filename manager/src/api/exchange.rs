@@ -45,7 +45,7 @@ impl Call {
     /// The body as JSON, bounded in size and time. `large` bounds how many big ones are held at once.
     pub async fn json<T: DeserializeOwned>(&mut self, large: &Semaphore) -> Result<T, ApiError> {
         let body = std::mem::replace(&mut self.body, empty_body());
-        from_json(&*whole(body, large).await?)
+        from_json(&whole(body, large).await?)
     }
 }
 

@@ -185,6 +185,8 @@ fn of_every_node(name: &str) -> ApiNetwork {
         name: name.into(),
         // Its name is its id: nobody gave it another, and a service's target reads well.
         id: name.into(),
+        // Nobody made it; clients want a time all the same.
+        created: "0001-01-01T00:00:00Z".into(),
         scope: "swarm".into(),
         driver: if name == "none" { "null" } else { name }.into(),
         labels: [(PREDEFINED_LABEL.into(), "true".into())].into(),

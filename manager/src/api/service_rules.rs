@@ -26,7 +26,7 @@ use common::wire::codec::encode;
 pub(super) use name::check as check_name;
 pub use name::random_name;
 pub(super) use references::NODE_NETWORKS;
-pub use spec::{check, warnings};
+pub use spec::{check, network_warning, warnings};
 
 use super::error::{ApiError, OUT_OF_SEQUENCE};
 use crate::store::{Change, Tables, Write};

@@ -64,7 +64,8 @@ pub(super) async fn create(edge: &Edge, call: &mut Call) -> Answer {
     let nameless = spec.name.is_empty();
     let control = control(&*edge.host)?;
     let id = ServiceId::generate(&mut SystemRandom);
-    let warnings = service_rules::warnings(&spec);
+    let mut warnings = service_rules::warnings(&spec);
+    warnings.extend(service_rules::network_warning(&control.local(), &spec.task, None));
     let made = change(&*control, |tables| {
         if nameless {
             spec.name = free_name(tables);
@@ -86,11 +87,17 @@ pub(super) async fn update(edge: &Edge, call: &mut Call, name: &str) -> Answer {
     // As in Docker the body has to be a spec even where a rollback does not use it.
     let spec = service_spec_from_api(spec)?;
     let wanted = wanted(&back, spec)?;
-    let warnings = match &wanted {
+    let mut warnings = match &wanted {
         Wanted::Spec(spec) => service_rules::warnings(spec),
         Wanted::Previous | Wanted::Number(_) => Vec::new(),
     };
     let control = control(&*edge.host)?;
+    if let Wanted::Spec(spec) = &wanted {
+        let tables = control.local();
+        let before = lookup::service(&tables, name).ok();
+        let before = before.as_ref().map(|service| &service.spec().task);
+        warnings.extend(service_rules::network_warning(&tables, &spec.task, before));
+    }
     // Once the client's version was found to be the present one, only another spec is in its way: managers write
     // the rest of a service often while an update goes on.
     let mut seen: Option<(u64, usize)> = None;

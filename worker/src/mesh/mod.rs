@@ -1,4 +1,4 @@
-//! The mesh: connections to published ports, from any node to a task that serves, here or elsewhere.
+//! The mesh: names, and connections to published ports, from any node to a task that serves, here or elsewhere.
 //!
 //! ```text
 //! client ── port of any node ── listen ── connect ──┬── serve::dial ──▶ task here
@@ -10,15 +10,18 @@
 //! - `serve`: the task's own node: whether it may be dialled, and its word before the first byte.
 //! - `proxy`: tells the task whose connection it is, where its service asks for that.
 //! - `carry`, `udp`: bytes and datagrams both ways. `gate`: tasks that are to stop get no more, and finish what they have.
+//! - `names`: PURE: what a task is told when it asks for a name. `dns`: the server that tells it.
 //!
 //! A task's node says yes or no before anything is sent, so whoever has old news only tries once more. Nothing here
 //! asks a manager: what is known stays, and gossip tells which nodes are dead.
 
 mod carry;
 mod connect;
+pub mod dns;
 pub mod gate;
 mod holder;
 mod listen;
+pub mod names;
 mod proxy;
 mod serve;
 pub mod table;

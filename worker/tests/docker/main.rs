@@ -4,6 +4,7 @@
 //! whatever else the engine does.
 
 mod faults;
+mod names;
 mod registry;
 mod restart;
 mod secrets;

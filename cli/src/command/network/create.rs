@@ -29,11 +29,11 @@ pub struct Args {
     #[arg(short, long = "opt", value_name = "KEY=VALUE", value_parser = pair::label)]
     pub options: Vec<(String, String)>,
 
-    /// Let containers that are no tasks join
+    /// Let containers that are no tasks join: kept and shown
     #[arg(long)]
     pub attachable: bool,
 
-    /// Keep its tasks from the world outside
+    /// Keep its tasks from the world outside: kept and shown
     #[arg(long)]
     pub internal: bool,
 

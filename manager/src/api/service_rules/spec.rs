@@ -8,11 +8,13 @@ use common::object::placement::Constraint;
 use common::object::ports::{PROXY_PROTOCOL_LABEL, Port, ProxyProtocol, PublishMode};
 use common::object::service::RuntimeKind;
 use common::object::template::check_templates;
-use common::object::{ServiceMode, ServiceSpec, TaskSpec};
+use common::object::{NetworkId, ServiceMode, ServiceSpec, TaskSpec};
 use common::wire::codec::encode;
 
 use super::super::error::ApiError;
+use super::super::lookup;
 use super::{image, name, ports, references};
+use crate::store::Tables;
 
 const NANO_CPUS_MIN: i64 = 1_000_000;
 const MEMORY_BYTES_MIN: i64 = 4 << 20;
@@ -53,19 +55,6 @@ pub fn warnings(spec: &ServiceSpec) -> Vec<String> {
     for (name, value) in proxied.filter(|(_, value)| value.parse::<ProxyProtocol>().is_err()) {
         warnings.push(format!("label {name}={value} has no effect: it takes v1 or v2"));
     }
-    let networks: Vec<&str> = spec
-        .task
-        .networks
-        .iter()
-        .map(|network| network.target.as_str())
-        .filter(|target| !references::NODE_NETWORKS.contains(target))
-        .collect();
-    if !networks.is_empty() {
-        warnings.push(format!(
-            "network {}: services and tasks have addresses there, and this version does not carry connections to these addresses yet: use published ports to reach the tasks",
-            networks.join(", ")
-        ));
-    }
     let known = |over: &&String| over.starts_with("node.labels.") || over.starts_with("engine.labels.");
     for over in spec.task.placement.spread_over.iter().filter(|over| !known(over)) {
         warnings.push(format!(
@@ -73,6 +62,25 @@ pub fn warnings(spec: &ServiceSpec) -> Vec<String> {
         ));
     }
     warnings
+}
+
+/// Of the cluster's networks that a service comes to be on: what these do not do yet. Says their names, whatever the
+/// request calls them by; `before` is the spec that is replaced.
+pub fn network_warning(tables: &Tables, task: &TaskSpec, before: Option<&TaskSpec>) -> Option<String> {
+    let mut names: Vec<String> = Vec::new();
+    let targets = task.networks.iter().map(|network| network.target.as_str());
+    for target in targets.filter(|target| !references::NODE_NETWORKS.contains(target)) {
+        let is_new =
+            |id: NetworkId| !before.is_some_and(|before| before.cluster_networks().any(|it| it == id));
+        let network = lookup::network(tables, target).ok().filter(|network| is_new(network.id));
+        names.extend(network.map(|network| network.spec.name.clone()));
+    }
+    (!names.is_empty()).then(|| {
+        format!(
+            "network {}: services and tasks have addresses there, and this version does not carry connections to these addresses yet: use published ports to reach the tasks",
+            names.join(", ")
+        )
+    })
 }
 
 fn check_task(task: &TaskSpec) -> Result<(), ApiError> {
