@@ -8,6 +8,7 @@ use std::time::Duration;
 use common::identity::OpeningKey;
 use common::limits::JOIN_FRAME_BYTES_MAX;
 use common::object::cluster::AtRest;
+use common::object::ports::Protocol;
 use common::object::sensitive::SensitiveBytes;
 use common::object::{
     Availability, Cluster, ClusterId, LivenessPreset, Node, NodeDescription, NodeId, PayloadId, PayloadKind,
@@ -22,13 +23,13 @@ use common::wire::join::{
     CertificateRequest, IssuedCertificate, JoinRequest, JoinResponse, KnownManager, RenewRequest,
 };
 use common::wire::logs::{LogLine, LogMessage, LogRequest, LogStream};
-use common::wire::mesh::MeshUpdate;
+use common::wire::mesh::{MeshAnswer, MeshRequest, MeshUpdate};
 use common::wire::session::{ManagerMessage, Membership, NodeMessage};
 use common_fuzz::take_byte;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-const READERS: [fn(&[u8]); 11] = [
+const READERS: [fn(&[u8]); 13] = [
     read::<JoinRequest>,
     read::<JoinResponse>,
     read::<RenewRequest>,
@@ -40,6 +41,8 @@ const READERS: [fn(&[u8]); 11] = [
     read::<LogMessage>,
     read::<MeshUpdate>,
     sealed,
+    read::<MeshRequest>,
+    read::<MeshAnswer>,
 ];
 
 pub fn run(mut data: &[u8]) {
@@ -114,6 +117,13 @@ pub fn seeds() -> Vec<Vec<u8>> {
         trust_pem: "root".into(),
         issuer_public_key: vec![4],
     };
+    let mesh = MeshRequest {
+        service: ServiceId(1),
+        task: TaskId(2),
+        target: 80,
+        protocol: Protocol::Tcp,
+        client: ([10, 0, 0, 1], 40_000).into(),
+    };
     let seal = opening_key().public();
     let value = seal.seal(b"value", &mut SeededRandom::new(2, "seal")).expect("it seals");
     let task = AssignedTask {
@@ -158,6 +168,9 @@ pub fn seeds() -> Vec<Vec<u8>> {
         seed(8, &LogMessage::Line(line)),
         seed(9, &MeshUpdate::default()),
         [&[10], &value[..]].concat(),
+        seed(11, &mesh),
+        seed(12, &MeshAnswer::Open),
+        seed(12, &MeshAnswer::Refused { reason: "no".into() }),
     ]
 }
 

@@ -180,8 +180,8 @@ impl Runtime for Docker {
     fn look(&self, task: TaskId) -> BoxFuture<'_, Result<Seen, RunError>> {
         Box::pin(async move {
             let found = self.containers.find(task).await?;
-            let address = found.as_ref().map_or(Ok(None), seen::address)?;
-            self.names.note(task, address);
+            let addresses = found.as_ref().map_or_else(|| Ok(Vec::new()), seen::addresses)?;
+            self.names.note(task, addresses.first().copied());
             found.as_ref().map_or(Ok(Seen::Absent), seen::seen)
         })
     }
@@ -263,11 +263,11 @@ impl Runtime for Docker {
         })
     }
 
-    fn address(&self, task: TaskId) -> BoxFuture<'_, Result<Option<IpAddr>, RunError>> {
+    fn addresses(&self, task: TaskId) -> BoxFuture<'_, Result<Vec<IpAddr>, RunError>> {
         Box::pin(async move {
             match self.containers.find(task).await? {
-                Some(found) => seen::address(&found),
-                None => Ok(None),
+                Some(found) => seen::addresses(&found),
+                None => Ok(Vec::new()),
             }
         })
     }
