@@ -1,4 +1,6 @@
 //! Every bound of the program, named with its unit. A queue, batch, retry or message without one is a defect.
+//!
+//! Long because every bound is here, and a list of them is read by searching it.
 
 use std::time::Duration;
 
