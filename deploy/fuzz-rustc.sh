@@ -8,7 +8,7 @@ for argument in "$@"; do
   previous=$argument
 done
 case $crate in
-  common | manager | common_fuzz | manager_fuzz | cli_fuzz)
+  common | manager | worker | common_fuzz | manager_fuzz | worker_fuzz | cli_fuzz)
     exec "$@" --cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module \
       -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
       -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares

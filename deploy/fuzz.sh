@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 top=$PWD
 fuzz=$top/common/fuzz
-programs=(common-fuzz manager-fuzz cli-fuzz)
+programs=(common-fuzz manager-fuzz worker-fuzz cli-fuzz)
 target_folder=${CARGO_TARGET_DIR:-$top/target}
 
 # An input may take this long, and all together this much memory.

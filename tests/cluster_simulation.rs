@@ -12,6 +12,7 @@ mod invariants {
     pub mod payloads_stay_close;
     pub mod reservations_are_kept;
     pub mod tasks_go_forward;
+    pub mod the_mesh_is_known;
     pub mod update_keeps_enough;
 }
 #[allow(dead_code, reason = "other simulations use the rest")]

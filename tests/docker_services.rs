@@ -489,12 +489,7 @@ async fn what_cannot_be_placed_or_restarted_says_why() {
                 "port.1 Running * *:28473->81/tcp*\nport.2 Pending * ago \"no suitable node (*host-mode \
                  port already in use on 1 node*)\"",
             ),
-            row(
-                "docker $create -d --name in -p 28474:80 $image sleep 100000",
-                0,
-                "*\nport 80/tcp is published in ingress mode, which this version keeps and does not \
-                 carry yet*",
-            ),
+            row("docker $create -d --name in -p 28474:80 $image sleep 100000", 0, "*"),
             row(
                 "docker $create -d --name in2 -p 28474:80 $image sleep 100000",
                 1,

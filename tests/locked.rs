@@ -1,6 +1,9 @@
 //! What lies on a manager's disk: locked with a key that people hold, sealed with data keys that change, and noticed
 //! when a bit of it is another.
 
+#[path = "locked/unlocked.rs"]
+mod unlocked;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;

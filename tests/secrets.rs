@@ -1,11 +1,12 @@
 //! Secrets and configs on real daemons, in processes and in containers: what the tasks find, and that the value is
 //! nowhere else: not on a disk, in a log, in what anybody is shown, nor on a node that has no use for it. `drivers`: where
-//! somebody outside has the value.
+//! somebody outside has the value; `traffic`: a new value while clients ask for it.
 
 mod secrets {
     mod drivers;
     pub mod provider;
     pub mod search;
+    mod traffic;
 }
 
 use std::os::unix::fs::MetadataExt;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use common::time::{Clock, SystemClock};
 use harness::client::{Answer, Client};
 use harness::cluster::{Cluster, SOON, options};
 use harness::services::{Runtime, Spec, Task};
@@ -96,10 +98,11 @@ async fn are_given_and_nowhere_else(runtime: Runtime, test: &str) {
         return;
     }
     let cluster = Cluster::with_options(1, options(1, 2)).await.unwrap();
-    let (client, value) = (cluster.client(0), value());
+    let (client, value, setting) = (cluster.client(0), value(), value());
     let key = create(&client, "secret", "key", &value, json!({})).await;
-    let template = "{{.Service.Name}}/{{.Task.Slot}} {{env \"COLOUR\"}}\n";
-    let app = create(&client, "config", "app", template, json!({ "Templating": { "Name": "golang" } })).await;
+    let template = format!("{{{{.Service.Name}}}}/{{{{.Task.Slot}}}} {{{{env \"COLOUR\"}}}} {setting}\n");
+    let golang = json!({ "Templating": { "Name": "golang" } });
+    let app = create(&client, "config", "app", &template, golang).await;
     let user = (1234, 5678);
     let spec = on(runtime.service("web", 1), cluster.id(1))
         .env(&["COLOUR=blue"])
@@ -116,7 +119,8 @@ async fn are_given_and_nowhere_else(runtime: Runtime, test: &str) {
     let task = &tasks[0];
     let [secrets, configs] = places(runtime, task);
     assert_eq!(seen(task, &format!("{secrets}/a/key")), (value.clone(), (1234, 5678, 0o400)));
-    assert_eq!(seen(task, &format!("{configs}/app.conf")), ("web/1 blue\n".into(), (0, 0, 0o444)));
+    let app = format!("web/1 blue {setting}\n");
+    assert_eq!(seen(task, &format!("{configs}/app.conf")), (app, (0, 0, 0o444)));
     if runtime == Runtime::Docker {
         let read = |user: &str| {
             let arguments = ["exec", "-u", user, &task.container, "cat", "/run/secrets/a/key"];
@@ -128,52 +132,119 @@ async fn are_given_and_nowhere_else(runtime: Runtime, test: &str) {
         assert!(inspected.status.success() && !contains(&inspected.stdout, &value));
         let root = Command::new("docker").args(["info", "-f", "{{.DockerRootDir}}"]).output().unwrap();
         let root = String::from_utf8(root.stdout).unwrap();
-        assert_eq!(in_files(Path::new(root.trim()), &value), Vec::<PathBuf>::new());
+        for folder in [root.trim(), "/var/lib/containerd"] {
+            for value in [&value, &setting] {
+                assert_eq!(in_files(Path::new(folder), value), Vec::<PathBuf>::new());
+            }
+        }
     } else {
         let stranger =
             Command::new("cat").arg(format!("{secrets}/a/key")).uid(4321).gid(4321).output().unwrap();
         assert!(!stranger.status.success(), "it is not another user's");
+        assert!(!in_memory(parent(task.pid), &value).unwrap(), "its supervisor never has it");
     }
 
-    // Its node has it, and that this can be seen is what makes the rest mean something.
+    // Its node has it, and that this can be seen is what makes the rest mean something; a manager has all there are.
     let pid = |index: usize| cluster.nodes[index].id().expect("it runs");
+    assert!(in_memory(pid(0), &value).unwrap(), "the store is in a manager's memory");
     assert!(in_memory(pid(1), &value).unwrap(), "the node that runs the task has the value");
     assert!(!in_memory(pid(2), &value).unwrap(), "the node that does not has never had it");
+    refusals_are_silent(&client, &value).await;
     nowhere_else(&cluster, &value).await;
+    in_no_file(&cluster, &setting);
 
     client.remove_service("web").await.unwrap();
     let (folder, gone) = (path(&cluster, task, ""), "the files go with the task");
     let is_gone = async || if folder.exists() { Err(folder.display().to_string()) } else { Ok(()) };
     wait_until(gone, SOON, is_gone).await.unwrap();
-    let forgotten = async || match in_memory(pid(1), &value) {
-        Ok(false) => Ok(()),
-        found => Err(format!("{found:?}")),
-    };
-    wait_until("the node's memory is free of it", SOON, forgotten).await.unwrap();
+    for value in [&value, &setting] {
+        let forgotten = async || match in_memory(pid(1), value) {
+            Ok(false) => Ok(()),
+            found => Err(format!("{found:?}")),
+        };
+        wait_until("the node's memory is free of it", SOON, forgotten).await.unwrap();
+    }
+    assert!(!in_memory(pid(2), &value).unwrap(), "nor has it come by now to the node that had no task");
     nowhere_else(&cluster, &value).await;
+    in_no_file(&cluster, &setting);
+}
+
+/// The process that has started this one.
+fn parent(pid: i64) -> u32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, rest) = stat.rsplit_once(") ").expect("the name stands in brackets");
+    rest.split(' ').nth(1).and_then(|pid| pid.parse().ok()).expect("the second after the name")
 }
 
 fn contains(bytes: &[u8], value: &str) -> bool {
     bytes.windows(value.len()).any(|part| part == value.as_bytes())
 }
 
+/// Requests with the value in them that are refused: the answer does not repeat it.
+async fn refusals_are_silent(client: &Client, value: &str) {
+    let data = base64(value);
+    #[rustfmt::skip]
+    let refused = [ // path, body
+        ("/secrets/create", json!({ "Name": "key", "Data": data })),
+        ("/secrets/create", json!({ "Name": "not a name", "Data": data })),
+        ("/secrets/create", json!({ "Name": "raw", "Data": value })),
+        ("/secrets/create", json!({ "Name": "wrong", "Data": [value] })),
+        ("/secrets/create", json!({ "Name": "wrong", "Data": data, "Driver": { "Name": "none" } })),
+        ("/secrets/key/update?version=1", json!({ "Name": "key", "Data": data })),
+        ("/swarm/x/secrets/none/rotate", json!({ "Data": data })),
+        ("/swarm/x/secrets/key/rotate", json!({ "Data": value })),
+        ("/services/create", json!({ "Name": "x", "Secrets": value })),
+    ];
+    for (path, body) in refused {
+        let answer = client.post(path, &body).await.unwrap();
+        assert!(!answer.is_ok(), "{path} {}", answer.status);
+        let said = answer.message();
+        assert!(!said.contains(value) && !said.contains(&data), "{path}: {said}");
+    }
+}
+
+/// Looks for the value in all that a node writes, and in the machine's journal.
+fn in_no_file(cluster: &Cluster, value: &str) {
+    for form in [value, &base64(value)] {
+        for node in &cluster.nodes {
+            assert_eq!(in_files(node.folder(), form), Vec::<PathBuf>::new(), "{}", node.name());
+            assert!(!node.log().contains(form), "the log of {}", node.name());
+        }
+        for journal in ["/var/log/journal", "/run/log/journal"] {
+            assert_eq!(in_files(Path::new(journal), form), Vec::<PathBuf>::new());
+        }
+    }
+}
+
 /// Looks for the value in all that a node writes and says.
 async fn nowhere_else(cluster: &Cluster, value: &str) {
-    for node in &cluster.nodes {
-        assert_eq!(in_files(node.folder(), value), Vec::<PathBuf>::new(), "{}", node.name());
-        assert!(!node.log().contains(value), "the log of {}", node.name());
-    }
+    in_no_file(cluster, value);
     let client = cluster.client(0);
-    let now = std::time::SystemTime::UNIX_EPOCH;
-    let until =
-        std::fs::metadata("/proc/self").unwrap().modified().unwrap().duration_since(now).unwrap().as_secs();
-    let events = format!("/events?since=1&until={}", until.saturating_sub(1));
-    for path in
-        ["/secrets", "/secrets/key", "/services", "/services/web", "/tasks", "/nodes", "/info", &events]
-    {
+    let until = SystemClock.now().0 as f64 / 1e9;
+    let events = format!("/events?since=1&until={until}");
+    for path in [
+        "/secrets",
+        "/secrets/key",
+        "/swarm/x/secrets/key/history",
+        "/services",
+        "/services/web",
+        "/services/web/logs?stdout=1&stderr=1",
+        "/swarm/x/services/web/history",
+        "/swarm/x/services/web/explain",
+        "/tasks",
+        "/nodes",
+        "/swarm",
+        "/info",
+        "/swarm/x/raft",
+        "/swarm/x/audit?limit=1000",
+        &events,
+    ] {
         let answer = client.get(path).await.unwrap();
         assert!(!contains(&answer.body, value) && !contains(&answer.body, &base64(value)), "{path}");
     }
+    let said = client.get("/swarm/x/audit").await.unwrap().ok().unwrap();
+    assert!(contains(&said.body, "secret create"), "what was done is on record");
+    assert!(contains(&client.get(&events).await.unwrap().body, "secret"), "and among the events");
 }
 
 #[tokio::test]
@@ -259,95 +330,6 @@ async fn rotate(client: &Client, name: &str, data: &str) {
 
 async fn rotate_answer(client: &Client, name: &str, data: &str) -> Answer {
     client.post(&format!("/swarm/x/secrets/{name}/rotate"), &json!({ "Data": base64(data) })).await.unwrap()
-}
-
-/// Three servers that give their secret to whoever asks for it, and do not start with a bad one.
-fn servers(key: &str) -> Spec {
-    let line = "grep -q bad $SWARM_SECRETS_DIR/key && exit 1; exec busybox httpd -f -p $SWARM_PORT_80 -h $SWARM_SECRETS_DIR";
-    Runtime::Process
-        .service("web", 3)
-        .shell(line)
-        .with("TaskTemplate.ContainerSpec.Secrets", json!([secret(key, "key", "key", (0, 0), 0o444)]))
-        .with(
-            "EndpointSpec",
-            json!({ "Ports": [{ "Protocol": "tcp", "TargetPort": 80, "PublishMode": "host" }] }),
-        )
-        .update(json!({ "Parallelism": 1, "Order": "stop-first", "Monitor": 500_000_000 }))
-}
-
-/// Asks the service as a client that knows its tasks: the next one where one does not answer.
-async fn ask(client: &Client, turn: usize) -> Result<String, String> {
-    let tasks: Vec<Value> = client
-        .get("/tasks")
-        .await
-        .map_err(|error| error.to_string())?
-        .json()
-        .map_err(|error| error.to_string())?;
-    let port = |task: &Value| {
-        let runs = task["Status"]["State"] == "running" && task["DesiredState"] == "running";
-        task["Status"]["PortStatus"]["Ports"][0]["PublishedPort"].as_u64().filter(|_| runs)
-    };
-    let ports: Vec<u64> = tasks.iter().filter_map(port).collect();
-    let mut tried = Vec::new();
-    for index in 0..ports.len() {
-        let port = ports[(turn + index) % ports.len()];
-        match fetch(port).await {
-            Ok(value) => return Ok(value),
-            Err(error) => tried.push(format!("{port}: {error}")),
-        }
-    }
-    Err(format!("nobody answered: {tried:?}"))
-}
-
-async fn fetch(port: u64) -> std::io::Result<String> {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port as u16)).await?;
-    stream.write_all(b"GET /key HTTP/1.0\r\n\r\n").await?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await?;
-    match text.split_once("\r\n\r\n") {
-        Some((head, body)) if head.contains(" 200 ") && !body.is_empty() => Ok(body.into()),
-        _ => Err(std::io::Error::other(format!("{text:?}"))),
-    }
-}
-
-#[tokio::test]
-async fn a_rotation_under_traffic_loses_no_request_and_a_bad_value_goes_back() {
-    let cluster = Cluster::with_options(1, options(1, 2)).await.unwrap();
-    let client = cluster.client(0);
-    let (first, second) = (value(), value());
-    let key = create(&client, "secret", "key", &first, json!({})).await;
-    client.create_service(&servers(&key)).await.unwrap();
-    cluster.running("web", 3, SOON).await.unwrap();
-    wait_until("it answers", SOON, async || ask(&client, 0).await.map(drop)).await.unwrap();
-    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
-    let traffic = async {
-        let mut answers: Vec<String> = Vec::new();
-        while stopped.try_recv().is_err() {
-            let answer = ask(&client, answers.len()).await.unwrap();
-            answers.push(answer);
-        }
-        answers
-    };
-    let values_are = async |value: &str| {
-        let tasks = cluster.running("web", 3, SOON).await.unwrap();
-        for task in &tasks {
-            assert_eq!(std::fs::read_to_string(path(&cluster, task, "secrets/key")).unwrap(), value);
-        }
-    };
-    let rotations = async {
-        rotate(&client, "key", &second).await;
-        cluster.update_state("web", &["completed"], SOON).await.unwrap();
-        values_are(&second).await;
-        rotate(&client, "key", "bad").await;
-        cluster.update_state("web", &["rollback_completed"], SOON).await.unwrap();
-        values_are(&second).await;
-        let _ = stop.send(());
-    };
-    let (answers, ()) = tokio::join!(traffic, rotations);
-    assert!(answers.iter().all(|answer| *answer == first || *answer == second));
-    assert_eq!((answers.first(), answers.last()), (Some(&first), Some(&second)));
-    nowhere_else(&cluster, &second).await;
 }
 
 async fn are_refreshed_in_place(runtime: Runtime, test: &str) {

@@ -4,7 +4,8 @@
 //! - `wire`: messages between nodes; `transport`: how they travel; `identity`: who may send them.
 //! - `gossip`: who is alive.
 //! - `backup`: the cluster in one sealed file.
-//! - `time`, `random`, `limits`, `report`, `shutdown`, `disk`, `journal`: small things everybody needs.
+//! - `time`, `random`, `limits`, `pace`, `places`, `report`, `shutdown`, `disk`, `journal`: small things
+//!   everybody needs.
 
 pub mod backup;
 pub mod disk;
@@ -14,6 +15,8 @@ pub mod identity;
 pub mod journal;
 pub mod limits;
 pub mod object;
+pub mod pace;
+pub mod places;
 pub mod random;
 pub mod report;
 pub mod shutdown;

@@ -285,7 +285,8 @@ pub const DATAGRAMS_WAITING_MAX: usize = 16;
 pub const STREAMS_PER_CONNECTION_MAX: u32 = 1024;
 /// Bytes that a node may have sent us on one stream, and on one connection, before we have read them.
 pub const STREAM_WINDOW_BYTES: u32 = 2 << 20;
-pub const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// The second is so much larger that connections of the mesh whose clients stopped reading hold up no other stream.
+pub const CONNECTION_WINDOW_BYTES: u32 = 256 << 20;
 /// Bytes written to one connection that the peer has not acknowledged.
 pub const SEND_WINDOW_BYTES: u64 = 8 << 20;
 /// Datagrams of one connection on their way in and out.
@@ -570,3 +571,97 @@ pub const BACKUP_ROUNDS_MAX: u32 = 20_000_000;
 pub const BACKUPS_AT_ONCE_MAX: usize = 2;
 /// How long a piece of a backup that is being restored may take to arrive.
 pub const BACKUP_PIECE_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Services, endpoints and removals of the mesh in one message of assignments; more come in further messages.
+pub const ASSIGNMENT_MESH_MAX: usize = 1000;
+/// Changes of the mesh that are remembered for one session; after more, it looks at everything.
+pub const MESH_LOOKS_MAX: usize = 4096;
+/// Services and endpoints that a node's mesh may know; an update that comes to more is refused.
+pub const MESH_KNOWN_MAX: usize = 1 << 20;
+/// Connections to published ports that a node carries at a time; further ones wait to be accepted.
+pub const MESH_CONNECTIONS_MAX: usize = 8192;
+/// Connections that a node serves for other nodes at a time; further ones are refused, and go to other nodes.
+pub const MESH_SERVED_MAX: usize = 8192;
+/// Connections for which a task is being looked for at a time; further ones wait.
+pub const MESH_DIALS_MAX: usize = 512;
+/// Connections to one published port that the kernel keeps until they are accepted.
+pub const MESH_BACKLOG_MAX: u32 = 4096;
+/// How long a task may take to accept a connection, and how long another node may take to say whether it did.
+pub const MESH_DIAL_TIME_MAX: Duration = Duration::from_secs(1);
+pub const MESH_ANSWER_WAIT: Duration = Duration::from_secs(2);
+/// How long a connection waits until some task takes it, and the first and longest pause between two rounds.
+pub const MESH_ENDPOINT_WAIT: Duration = Duration::from_secs(10);
+pub const MESH_ROUND_PAUSE_MIN: Duration = Duration::from_millis(20);
+pub const MESH_ROUND_PAUSE_MAX: Duration = Duration::from_millis(500);
+/// A request for a task's port, and how long it may take to arrive.
+pub const MESH_REQUEST_BYTES_MAX: usize = 1 << 10;
+pub const MESH_REQUEST_WAIT: Duration = Duration::from_secs(5);
+/// Why a task's node refuses a connection, as far as it is read.
+pub const MESH_ANSWER_BYTES_MAX: usize = 4 << 10;
+/// Bytes of a connection that are in this program's hands, in each direction.
+pub const MESH_BUFFER_BYTES: usize = 16 << 10;
+/// How long a connection may be silent; the same once one side has said all it had to say; and how long one side may
+/// take nothing of what waits for it. Then it is cut.
+pub const MESH_IDLE_TIME_MAX: Duration = Duration::from_secs(24 * 3600);
+pub const MESH_HALF_CLOSED_IDLE_MAX: Duration = Duration::from_secs(10 * 60);
+pub const MESH_STALL_MAX: Duration = Duration::from_secs(5 * 60);
+/// A silence after the task's last word that is taken for the end of what was asked, while the task is about to stop:
+/// this share of the time that is left, and at least so much; more where nobody has said anything yet.
+pub const MESH_QUIET_SHARE: u32 = 8;
+pub const MESH_QUIET_MIN: Duration = Duration::from_millis(20);
+pub const MESH_QUIET_FRESH_MIN: Duration = Duration::from_millis(500);
+/// First and longest pause before a published port that this node cannot listen on is tried again.
+pub const MESH_LISTEN_RETRY_MIN: Duration = Duration::from_millis(200);
+pub const MESH_LISTEN_RETRY_MAX: Duration = Duration::from_secs(10);
+/// Pause after a connection could not be accepted for want of something that this machine lacks for a moment.
+pub const MESH_ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Clients of published UDP ports that a node knows at a time; datagrams of further ones are dropped.
+pub const MESH_UDP_CLIENTS_MAX: usize = 4096;
+/// Datagrams of one client that wait; further ones are dropped.
+pub const MESH_UDP_WAITING_MAX: usize = 64;
+/// How long a UDP client may be silent, in both directions, before its task is forgotten.
+pub const MESH_UDP_IDLE_MAX: Duration = Duration::from_secs(60);
+/// The largest datagram there is.
+pub const MESH_DATAGRAM_BYTES_MAX: usize = 65_536;
+/// How long a node that did not answer is taken for one that will not: others are tried before it.
+pub const MESH_DOUBT_TIME: Duration = Duration::from_secs(3);
+/// A table of the kernel's, when it is looked up who has a port.
+pub const MESH_HOLDER_BYTES_MAX: u64 = 16 << 20;
+/// A question for a name. Real ones have some hundred bytes.
+pub const DNS_QUERY_BYTES_MAX: usize = 4 << 10;
+/// An answer over UDP, whatever the asker takes: what passes every link without being cut to pieces.
+pub const DNS_UDP_BYTES_MAX: usize = 1232;
+/// An answer over TCP.
+pub const DNS_ANSWER_BYTES_MAX: usize = 65_535;
+/// Records in one answer; of a service with more tasks, each answer has others.
+pub const DNS_ANSWER_RECORDS_MAX: usize = 1_000;
+/// Questions of one task: per second for ever, and at once after a pause. More are not heard.
+pub const DNS_QUERIES_PER_SECOND_MAX: u32 = 5_000;
+pub const DNS_QUERIES_AT_ONCE_MAX: u32 = 10_000;
+/// Sources whose questions are counted at a time; while there are more, the oldest are forgotten.
+pub const DNS_SOURCES_MAX: usize = 4_096;
+/// TCP connections for names: in all, and of one task; further ones are closed unheard.
+pub const DNS_CONNECTIONS_MAX: usize = 512;
+pub const DNS_CONNECTIONS_PER_SOURCE_MAX: usize = 32;
+/// How long such a connection may be without a whole question, and without its answer being read.
+pub const DNS_IDLE_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long somebody is waited for whom nobody knows yet; how many questions wait so, in all and of one address.
+pub const DNS_STRANGER_WAIT: Duration = Duration::from_secs(1);
+pub const DNS_STRANGERS_MAX: usize = 64;
+pub const DNS_STRANGERS_PER_SOURCE_MAX: usize = 8;
+/// Questions at other resolvers at a time: in all, and of one task; further ones fail at once.
+pub const DNS_FORWARDS_MAX: usize = 1_024;
+pub const DNS_FORWARDS_PER_SOURCE_MAX: usize = 128;
+/// Resolvers asked for one question: as many as C libraries ask.
+pub const DNS_RESOLVERS_MAX: usize = 3;
+/// How long one resolver may take where there is another one, and all of them: less than the 5 s that askers wait.
+pub const DNS_RESOLVER_TIME_MAX: Duration = Duration::from_millis(1_500);
+pub const DNS_FORWARD_TIME_MAX: Duration = Duration::from_millis(4_500);
+/// The file that names the host's resolvers.
+pub const DNS_RESOLV_CONF_BYTES_MAX: u64 = 64 << 10;
+/// Tries to find a port that is free for UDP and TCP.
+pub const DNS_PORT_TRIES_MAX: u32 = 16;
+/// Pause after the machine failed to hand over a question or a connection.
+pub const DNS_ERROR_PAUSE: Duration = Duration::from_millis(100);
+/// Pause before an address for names that could not be used is tried again: the engine's bridge comes with the engine.
+pub const DNS_BIND_RETRY: Duration = Duration::from_secs(5);

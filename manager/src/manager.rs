@@ -188,7 +188,7 @@ impl Manager {
                 self.forward.raft.serve(Incoming { from: Some(from), kind, stream, addr }).await;
                 Ok(())
             }
-            (StreamKind::Logs, Some(_)) => Ok(()), // a node's own side answers these
+            (StreamKind::Logs | StreamKind::Mesh, Some(_)) => Ok(()), // a node's own side answers these
             (_, None) => Ok(()), // the transport lets nobody but joiners come without a certificate
         };
         if let Err(error) = result {
@@ -202,7 +202,11 @@ impl Manager {
     /// that it follows, it takes what comes.
     fn is_out_of_place(&self, from: &PeerIdentity, kind: StreamKind) -> bool {
         match kind {
-            StreamKind::Join | StreamKind::Renew | StreamKind::Session | StreamKind::Logs => false,
+            StreamKind::Join
+            | StreamKind::Renew
+            | StreamKind::Session
+            | StreamKind::Logs
+            | StreamKind::Mesh => false,
             StreamKind::Manager => is_demoted(&self.forward.store.snapshot(), from.node),
             StreamKind::Raft | StreamKind::RaftAppend | StreamKind::RaftSnapshot => {
                 let leader = self.forward.raft.watch().borrow().leader.map(|leader| leader.node);

@@ -7,6 +7,7 @@
 mod api;
 mod ask;
 mod disk;
+mod dns;
 mod failover;
 mod group;
 mod idle;
@@ -75,5 +76,6 @@ async fn run(section: Section, options: &Options) -> anyhow::Result<Table> {
         Section::Objects => services::objects::measure(options).await,
         Section::Reports => services::reports::measure(options).await,
         Section::Standing => services::standing::measure(options).await,
+        Section::Dns => dns::measure(options).await,
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 pub const USAGE: &str = "usage: measure [writes] [failover] [silent] [idle] [join] [quorum] [placing]
-               [replicas] [rolling] [moving] [creates] [objects] [reports] [standing]
+               [replicas] [rolling] [moving] [creates] [objects] [reports] [standing] [dns]
   --short      so few times that it only shows whether it works
   --times N    how often what takes a moment is measured
   --seconds N  how long a rate is measured, and an idle daemon watched
@@ -26,9 +26,10 @@ pub enum Section {
     Objects,
     Reports,
     Standing,
+    Dns,
 }
 
-const ALL: [(&str, Section); 14] = [
+const ALL: [(&str, Section); 15] = [
     ("writes", Section::Writes),
     ("failover", Section::Failover),
     ("silent", Section::Silent),
@@ -43,6 +44,7 @@ const ALL: [(&str, Section); 14] = [
     ("objects", Section::Objects),
     ("reports", Section::Reports),
     ("standing", Section::Standing),
+    ("dns", Section::Dns),
 ];
 
 #[derive(Clone, Debug, Default)]

@@ -8,9 +8,11 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::io::AsyncWriteExt;
 
 use crate::cluster::{Cluster, options};
 use crate::docker::{Docker, Output};
+use crate::node::Node;
 use crate::services::{IMAGE, LABEL, Runtime};
 use crate::wait::wait_until;
 use crate::{binary, run};
@@ -141,6 +143,30 @@ pub async fn session(test: &str) -> Option<(Cluster, Shell)> {
     shell.set("host", &format!("unix://{}", socket.display()));
     shell.set("containers", &format!("docker ps -q --filter label=swarm-test-cluster={}", cluster.id(0)));
     Some((cluster, shell))
+}
+
+/// Runs `swarm` against a node, with this piped into it, however it ends.
+pub async fn swarm(node: &Node, arguments: &[&str], input: &str) -> anyhow::Result<Output> {
+    let mut command = tokio::process::Command::new(binary::swarm());
+    command
+        .args(["--host", &format!("unix://{}", node.socket().display())])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let mut child = command.spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        let _ = stdin.write_all(input.as_bytes()).await; // one that asks for nothing may have ended already
+    }
+    let output = tokio::time::timeout(LINE_DEADLINE, child.wait_with_output())
+        .await
+        .with_context(|| format!("swarm {arguments:?} did not end"))??;
+    Ok(Output {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into(),
+        stderr: String::from_utf8_lossy(&output.stderr).into(),
+    })
 }
 
 /// A line's words, as a shell splits them at spaces outside of quotes.

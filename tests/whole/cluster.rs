@@ -1,6 +1,7 @@
 //! Leader, store, links and machines, one moment after the other.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::limits::{CONTROL_RETRY, FULL_PASS_PERIOD, RESYNC_PAUSE};
@@ -12,6 +13,7 @@ use manager::decide::liveness::{Gossip, Heard, Patience, judge};
 use manager::dispatch::assignments::Told;
 use manager::preset::Pace;
 use manager::store::{Change, Proposal, Store, Write};
+use worker::mesh::table::Table as MeshTable;
 
 use super::leader::{Flight, Leader};
 use super::link::{Down, Link, Up};
@@ -385,6 +387,15 @@ impl Cluster {
                 }
             }
         }
+    }
+
+    /// What each machine that is up knows of the mesh.
+    pub fn meshes(&self) -> Vec<(NodeId, Arc<MeshTable>)> {
+        let mesh = |machine: &Machine| {
+            let table = machine.with_agent(|agent| agent.mesh().borrow().clone())?;
+            Some((machine.id, table))
+        };
+        self.machines.values().filter_map(mesh).collect()
     }
 
     /// Of the machines that are up.

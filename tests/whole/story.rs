@@ -5,6 +5,7 @@ use std::time::Duration;
 use common::object::container::FileReference;
 use common::object::payload::{PayloadSpec, PayloadVersion};
 use common::object::policy::{FailureAction, Ratio, RestartPolicy, UpdateConfig, UpdateOrder};
+use common::object::ports::{EndpointSpec, Port};
 use common::object::sensitive::SensitiveBytes;
 use common::object::service::{JobStatus, NetworkAttachment, RuntimeKind, UpdateState, UpdateStatus};
 use common::object::{
@@ -17,7 +18,7 @@ use manager::store::{Change, Write};
 
 use super::cluster::{Cluster, NODES, Unkind};
 use super::planted::Tamper;
-use crate::invariants::{nothing_is_lost, payloads_stay_close};
+use crate::invariants::{nothing_is_lost, payloads_stay_close, the_mesh_is_known};
 
 const ACTS: usize = 40;
 /// Secrets that services may use.
@@ -278,6 +279,10 @@ impl Story {
             spec.update = Some(self.config(at_a_time - 1));
             spec.rollback = (self.below(2) == 0).then(|| self.config(at_a_time));
         }
+        let published = 8000 + self.named as u16;
+        let port = Port { target: 80, published, ..Port::default() };
+        spec.endpoint =
+            (!mode.is_job()).then(|| EndpointSpec { ports: vec![port], ..EndpointSpec::default() });
         let service = Service::new(ServiceId::generate(&mut self.random), spec, self.cluster.wall());
         self.services.push(service.id);
         self.cluster.write(vec![Change::Service(Write::Create(service))]);
@@ -395,7 +400,11 @@ impl Story {
                 let mut holdings = self.cluster.holdings().into_iter();
                 holdings.try_for_each(|holding| payloads_stay_close::check_at_rest(&tables, &holding))
             };
-            match is_well.and_then(|()| has_files()) {
+            let is_in_mesh = || {
+                let mut meshes = self.cluster.meshes().into_iter();
+                meshes.try_for_each(|(node, known)| the_mesh_is_known::check(&tables, node, &known))
+            };
+            match is_well.and_then(|()| has_files()).and_then(|()| is_in_mesh()) {
                 Ok(()) if now >= *well_since.get_or_insert(now) + STAYS_WELL => {
                     return Ok(std::mem::take(&mut self.cluster.trace));
                 }

@@ -32,13 +32,15 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tracing::{info, warn};
 
 use crate::disk::Disk;
+use crate::mesh::gate::Gates;
+use crate::mesh::table::Table as MeshTable;
 use crate::runtime::Runtime;
 use crate::setup::Place;
 use crate::task::assigned::Gap;
 use crate::task::next_step::Stopping;
 use crate::task::runner::{Order, Runner};
 use crate::task::slots::Slots;
-use crate::task::table::{Table, restored_orders};
+use crate::task::table::{Entry, Table, restored_orders};
 
 /// What an agent is started with.
 pub struct AgentSettings {
@@ -78,6 +80,9 @@ pub struct Shared {
     written: watch::Sender<Written>,
     /// Counts whole sets: what nobody knows then may go.
     whole_sets: watch::Sender<u64>,
+    /// What this node knows of the mesh.
+    mesh: watch::Sender<Arc<MeshTable>>,
+    gates: Gates,
     pub(crate) log_streams: Semaphore,
 }
 
@@ -108,6 +113,8 @@ impl Agent {
             unwritten: Notify::new(),
             written: watch::Sender::default(),
             whole_sets: watch::Sender::new(0),
+            mesh: watch::Sender::default(),
+            gates: Gates::default(),
             log_streams: Semaphore::new(LOG_STREAMS_MAX),
         });
         let orders = restored_orders(restored);
@@ -191,6 +198,11 @@ impl AgentHandle {
         self.shared.table().entries.get(&task).map(|entry| entry.status.subscribe())
     }
 
+    /// Follows what this node knows of the mesh.
+    pub fn mesh(&self) -> watch::Receiver<Arc<MeshTable>> {
+        self.shared.mesh.subscribe()
+    }
+
     /// The runtime that has a task.
     pub(crate) fn runtime_of(&self, task: TaskId) -> Option<Arc<dyn Runtime>> {
         let kind = self.shared.table().entries.get(&task)?.orders.borrow().spec.task.runtime;
@@ -207,6 +219,7 @@ impl AgentHandle {
         {
             let mut table = self.shared.table();
             table.assigned = Default::default();
+            self.shared.mesh.send_replace(Arc::default());
             let tasks: Vec<TaskId> = table.entries.keys().copied().collect();
             tasks.into_iter().for_each(|task| table.leave(task));
         }
@@ -250,6 +263,15 @@ impl Shared {
         self.runtimes.get(&kind).cloned()
     }
 
+    pub(crate) fn gates(&self) -> &Gates {
+        &self.gates
+    }
+
+    /// Looks at one task, where it is known.
+    pub(crate) fn with_entry<T>(&self, task: TaskId, look: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        self.table().entries.get_mut(&task).map(look)
+    }
+
     pub(crate) fn slots(&self, kind: RuntimeKind) -> Arc<Slots> {
         self.slots.get(&kind).cloned().unwrap_or_default()
     }
@@ -287,6 +309,7 @@ impl Shared {
     pub(crate) fn forget(self: &Arc<Self>, task: TaskId) {
         let mut table = self.table();
         table.remove(task);
+        self.gates.forget(task);
         if let Some((assigned, spec)) = table.assigned.task(task) {
             let order = Order {
                 assigned: assigned.clone(),
@@ -323,6 +346,9 @@ impl Shared {
             let strange = table.entries.keys().filter(|task| !table.assigned.contains(**task));
             let strange: Vec<TaskId> = strange.copied().collect();
             strange.into_iter().for_each(|task| table.leave(task));
+        }
+        if delta.is_mesh_changed {
+            self.mesh.send_replace(Arc::new(table.assigned.mesh().clone()));
         }
         drop(table);
         if delta.is_whole {

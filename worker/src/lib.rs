@@ -5,7 +5,9 @@
 //! - `runtime`: what runs tasks: containers, processes, nothing.
 //! - `task`: what each task needs next, and who does it.
 //! - `setup`: an assigned task as a runtime is given it; `ready`: whether a task may get connections; `logs`: what it wrote.
+//! - `mesh`: connections to published ports, from any node to a task.
 //! - `payloads`: secrets and configs that tasks here use, in memory alone.
+//! - `mesh`: names of services, and who answers for them.
 //! - `disk`: what this node was told and has done, across restarts.
 //! - `describe`: resources and platform of this machine.
 
@@ -13,6 +15,7 @@ pub mod agent;
 pub mod describe;
 pub mod disk;
 pub mod logs;
+pub mod mesh;
 pub mod payloads;
 pub mod ready;
 pub mod runtime;

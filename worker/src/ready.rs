@@ -43,35 +43,38 @@ async fn probe(
             Ok(result) => Err(format!("its check exited with {}", result.code)),
             Err(error) => Err(error.to_string()),
         },
-        ReadyProbe::Tcp { port } => connect(address(runtime, task).await?, *port).await.map(drop),
-        ReadyProbe::Http { port, path } => http(address(runtime, task).await?, *port, path).await,
+        ReadyProbe::Tcp { port } => connect(&addresses(runtime, task).await?, *port).await.map(drop),
+        ReadyProbe::Http { port, path } => http(&addresses(runtime, task).await?, *port, path).await,
     }
 }
 
-async fn address(runtime: &dyn Runtime, task: TaskId) -> Result<IpAddr, String> {
-    match runtime.address(task).await {
-        Ok(Some(address)) => Ok(address),
-        Ok(None) => Err("it has no address on this node".into()),
+async fn addresses(runtime: &dyn Runtime, task: TaskId) -> Result<Vec<IpAddr>, String> {
+    match runtime.addresses(task).await {
+        Ok(addresses) if addresses.is_empty() => Err("it has no address on this node".into()),
+        Ok(addresses) => Ok(addresses),
         Err(error) => Err(error.to_string()),
     }
 }
 
-async fn connect(address: IpAddr, port: u16) -> Result<TcpStream, String> {
+/// To the first address that answers.
+async fn connect(addresses: &[IpAddr], port: u16) -> Result<TcpStream, String> {
     let failed = |error: std::io::Error| format!("connect to port {port}: {error}");
-    TcpStream::connect(SocketAddr::new(address, port)).await.map_err(failed)
+    let addresses: Vec<SocketAddr> =
+        addresses.iter().map(|address| SocketAddr::new(*address, port)).collect();
+    TcpStream::connect(addresses.as_slice()).await.map_err(failed)
 }
 
-async fn http(address: IpAddr, port: u16, path: &str) -> Result<(), String> {
+async fn http(addresses: &[IpAddr], port: u16, path: &str) -> Result<(), String> {
     if path.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
         return Err("its check has a path with spaces or control characters".into());
     }
     let path = if path.starts_with('/') { path.to_string() } else { format!("/{path}") };
-    let mut stream = connect(address, port).await?;
-    let host = SocketAddr::new(address, port);
+    let mut stream = connect(addresses, port).await?;
+    let failed = |error: std::io::Error| format!("GET {path} on port {port}: {error}");
+    let host = stream.peer_addr().map_err(failed)?;
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: swarm-ready\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     );
-    let failed = |error: std::io::Error| format!("GET {path} on port {port}: {error}");
     stream.write_all(request.as_bytes()).await.map_err(failed)?;
     let mut answer = [0; READY_ANSWER_BYTES_MAX];
     let mut filled = 0;
@@ -138,7 +141,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_is_ready_when_it_answers() {
-        let nobody = Ipv4Addr::LOCALHOST.into();
+        let nobody: &[IpAddr] = &[Ipv4Addr::LOCALHOST.into()];
         let good = server(b"HTTP/1.1 302 Found\r\n\r\n").await;
         let bad = server(b"HTTP/1.1 503 Busy\r\n\r\n").await;
         let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap().port();

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::identity::{IdentityError, JoinToken, KeyError, NodeIdentity, NodeKey};
+use common::identity::{IdentityError, InvalidUnlockKey, JoinToken, KeyError, Lock, NodeIdentity, NodeKey};
 use common::limits::{FRAME_BYTES_MAX, JOIN_RETRY, RENEW_WAIT};
 use common::object::Availability;
 use common::object::sensitive::Sensitive;
@@ -32,6 +32,8 @@ pub enum CertificateError {
     Key(#[from] KeyError),
     #[error("use the new certificate")]
     Unusable(#[from] IdentityError),
+    #[error("use the unlock key that came with the new certificate")]
+    Lock(#[from] InvalidUnlockKey),
     #[error("talk to a manager")]
     Talk(#[from] FrameError),
 }
@@ -72,9 +74,12 @@ impl CertificateError {
     /// Whether asking again would bring the same answer.
     fn is_final(&self) -> bool {
         match self {
-            Self::Token(_) | Self::Resolve { .. } | Self::Refused(_) | Self::Key(_) | Self::Unusable(_) => {
-                true
-            }
+            Self::Token(_)
+            | Self::Resolve { .. }
+            | Self::Refused(_)
+            | Self::Key(_)
+            | Self::Unusable(_)
+            | Self::Lock(_) => true,
             Self::Join(error) => matches!(error, JoinError::Fingerprint { .. } | JoinError::Setup { .. }),
             Self::NoAnswer(_) | Self::Talk(_) => false,
         }
@@ -96,12 +101,17 @@ async fn ask(
     Ok((NodeIdentity::new(&issued.certificate_pem, key, &root_pem)?, issued))
 }
 
+/// What a manager is to lock its files with; none for a worker.
+pub fn lock_of(issued: &IssuedCertificate) -> Result<Option<Lock>, CertificateError> {
+    Ok(issued.at_rest.as_ref().map(Lock::wanted).transpose()?)
+}
+
 /// Asks a manager for the next certificate, with whatever role the cluster grants now.
 pub async fn next(
     open: &Opener,
     manager: Peer,
     present: &NodeIdentity,
-) -> Result<NodeIdentity, CertificateError> {
+) -> Result<(NodeIdentity, Option<Lock>), CertificateError> {
     let key = NodeKey::generate()?;
     let csr = key.signing_request()?;
     let exchange = async {
@@ -116,7 +126,7 @@ pub async fn next(
     if (identity.node, identity.cluster) != (present.node, present.cluster) {
         return Err(CertificateError::Refused("the certificate is for another node".into()));
     }
-    Ok(identity)
+    Ok((identity, lock_of(&issued)?))
 }
 
 fn accept(response: JoinResponse) -> Result<IssuedCertificate, CertificateError> {

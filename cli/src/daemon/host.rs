@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use common::engine_api::system::GossipMember;
-use common::identity::{
-    LockedIdentity, NodeIdentity, Stored, StoredIdentity, UnlockKey, file as identity_file,
-};
+use common::identity::{LockedIdentity, Stored, StoredIdentity, UnlockKey, file as identity_file};
 use common::limits::{JOIN_WAIT, LEAVE_WAIT, RECOVERY_GRACE, VERDICTS_MAX};
 use common::object::{NodeId, Role};
 use common::report::Report;
@@ -287,12 +285,20 @@ impl NodeHost {
                 return Err(refusal(error));
             }
         };
+        let lock = match certificate::lock_of(&issued) {
+            Ok(lock) => lock.unwrap_or_default(),
+            Err(error) => {
+                self.give_up();
+                return Err(refusal(error));
+            }
+        };
         let mut file = NodeFile::new(addresses, issued.liveness);
         file.managers = issued.managers;
         if file.managers.is_empty() {
             warn!(%remote, "the manager knows of no managers");
         }
-        match self.begin(file, identity).await {
+        // Locked from the first byte on disk, where managers lock.
+        match self.begin(file, StoredIdentity { lock, ..StoredIdentity::bare(identity) }).await {
             Ok(running) => {
                 self.set_phase(Phase::Running(running.clone()));
                 self.wait_until_joined(&running).await
@@ -304,10 +310,9 @@ impl NodeHost {
         }
     }
 
-    async fn begin(&self, file: NodeFile, identity: NodeIdentity) -> anyhow::Result<Arc<Running>> {
+    async fn begin(&self, file: NodeFile, stored: StoredIdentity) -> anyhow::Result<Arc<Running>> {
         let folder = &self.shared.setup.folder;
         // The identity first: without the other file it counts for nothing.
-        let stored = StoredIdentity::bare(identity);
         identity_file::save(&folder.identity_file(), &stored)?;
         file.save(folder)?;
         self.start(file, stored).await
@@ -545,6 +550,8 @@ fn refusal(error: CertificateError) -> ApiError {
         CertificateError::Join(_) | CertificateError::NoAnswer(_) | CertificateError::Talk(_) => {
             ApiError::unavailable(text)
         }
-        CertificateError::Key(_) | CertificateError::Unusable(_) => ApiError::internal(text),
+        CertificateError::Key(_) | CertificateError::Unusable(_) | CertificateError::Lock(_) => {
+            ApiError::internal(text)
+        }
     }
 }

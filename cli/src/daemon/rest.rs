@@ -2,12 +2,13 @@
 //!
 //! Both follow the cluster's object. A change of the data key is three writes, and a crash between any two of them
 //! leaves data that opens: both keys are on disk before the new one is used, and the old one goes from there when
-//! nothing needs it. What was begun is finished by the next start.
+//! nothing needs it. What was begun is finished by the next start: so is the change of a private key that lay on the
+//! disk before its lock came.
 
 use std::sync::Arc;
 
 use anyhow::Context;
-use common::identity::{DataKey, DataKeys, Lock, UnlockKey};
+use common::identity::{DataKey, DataKeys, Lock};
 use common::limits::{RENEW_RETRY_MAX, RENEW_RETRY_MIN};
 use common::object::cluster::AtRest;
 use common::random::SystemRandom;
@@ -73,13 +74,12 @@ async fn settle(running: &Running, manager: &Manager, wanted: &AtRest) -> anyhow
 fn settle_lock(running: &Running, manager: &Manager, wanted: &AtRest) -> anyhow::Result<()> {
     let version = wanted.unlock_key_version;
     if running.stored().lock.version < version {
-        let key = wanted.unlock_key.as_ref().map(|key| UnlockKey::parse(key.reveal())).transpose()?;
-        let locks = key.is_some();
-        let first = locks && running.stored().lock.key.is_none();
-        running.store(|stored| stored.lock = Lock { key, version }).context("lock this manager's key")?;
+        let lock = Lock::wanted(wanted)?;
+        let locks = lock.key.is_some();
+        running.store(|stored| stored.lock_with(lock)).context("lock this manager's key")?;
         info!(locks, version, "this manager's unlock key changed");
-        if first {
-            running.renew_soon.notify_one(); // the key in use until now has been on this disk in clear
+        if running.stored().exposed {
+            running.renew_soon.notify_one();
         }
     }
     manager.note_lock(running.stored().lock.version);

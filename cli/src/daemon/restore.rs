@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use common::identity::{
-    DataKey, DataKeys, Lock, NodeIdentity, NodeKey, RootAuthority, StoredIdentity, UnlockKey,
-    file as identity_file,
+    DataKey, DataKeys, Lock, NodeIdentity, NodeKey, RootAuthority, StoredIdentity, file as identity_file,
 };
 use common::limits::PROPOSAL_CHANGES_MAX;
 use common::object::node::ManagerRecord;
@@ -81,7 +80,6 @@ fn identity(cluster: &Cluster, node: NodeId, now: Timestamp) -> anyhow::Result<S
         .sign(&csr, node, cluster.id, Role::Manager, expiry, now)
         .context("sign the certificate of the restored manager")?;
     let at_rest = &cluster.at_rest;
-    let unlock_key = at_rest.unlock_key.as_ref().map(|key| UnlockKey::parse(key.reveal())).transpose()?;
     let identity = NodeIdentity::new(&certificate, key, root.certificate_pem())?;
     Ok(StoredIdentity {
         data_keys: Some(DataKeys {
@@ -89,7 +87,7 @@ fn identity(cluster: &Cluster, node: NodeId, now: Timestamp) -> anyhow::Result<S
             version: at_rest.data_key_version,
             previous: None,
         }),
-        lock: Lock { key: unlock_key, version: at_rest.unlock_key_version },
+        lock: Lock::wanted(at_rest)?,
         ..StoredIdentity::bare(identity)
     })
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use common::gossip::{Gossip, Identity as GossipIdentity, Start};
-use common::identity::{DataKey, DataKeys, NodeIdentity, StoredIdentity, file as identity_file};
+use common::identity::{DataKey, DataKeys, Lock, NodeIdentity, StoredIdentity, file as identity_file};
 use common::limits::{GOODBYE_WAIT, LOCAL_STREAM_BYTES, MANAGER_START_WAIT};
 use common::object::service::RuntimeKind;
 use common::object::{NodeId, Role};
@@ -27,6 +27,7 @@ use manager::manager::{Manager, Settings};
 use manager::raft;
 use tokio::sync::{Notify, watch};
 use worker::agent::{Agent, AgentHandle, AgentSettings};
+use worker::mesh::{Mesh, MeshSettings};
 use worker::runtime::files::TaskFiles;
 use worker::session::{About, Opener, Session, SessionState};
 
@@ -60,6 +61,8 @@ pub struct Running {
     pub session: watch::Receiver<SessionState>,
     /// Runs the tasks of this node.
     pub agent: AgentHandle,
+    /// Carries connections to published ports.
+    pub mesh: Mesh,
     /// Why the manager here had to stop.
     pub failure: watch::Sender<Option<String>>,
     /// The certificate is to be renewed now, with a new key.
@@ -115,6 +118,7 @@ impl Running {
             clock: setup.clock.clone(),
             tasks: tasks.clone(),
         })?;
+        let mesh = Mesh::start(mesh_settings(&identity, &file, &transport, &gossip, &agent, &tasks));
         let running = Arc::new(Self {
             node: identity.node,
             transport,
@@ -124,6 +128,7 @@ impl Running {
             about,
             session,
             agent: agent.clone(),
+            mesh,
             failure: watch::Sender::new(None),
             renew_soon: Notify::new(),
             at_rest_turn: tokio::sync::Mutex::new(()),
@@ -242,9 +247,9 @@ impl Running {
         })
     }
 
-    /// Uses a new certificate, on disk first; the keys of the raft log are wrapped anew with it.
-    pub async fn set_identity(&self, identity: NodeIdentity) -> anyhow::Result<()> {
-        self.store(|stored| stored.identity = identity.clone())?;
+    /// Uses a new certificate and the lock that came with it, on disk first; the keys of the raft log are wrapped anew.
+    pub async fn set_identity(&self, identity: NodeIdentity, lock: Option<Lock>) -> anyhow::Result<()> {
+        self.store(|stored| stored.renew(identity.clone(), lock))?;
         self.transport.set_identity(identity.clone())?;
         let _ = self.gossip.set_manager(identity.role == Role::Manager).await; // gossip may have stopped
         let description = self.setup.describer.describe(&identity).await;
@@ -324,6 +329,7 @@ impl Running {
             tokio::time::timeout(GOODBYE_WAIT, session.wait_for(|session| session.leader.is_none())).await;
         self.gossip.leave().await;
         self.pause_manager().await;
+        self.mesh.stop().await;
         self.agent.stop().await;
         self.transport.stop().await;
         self.tasks.stop().await;
@@ -337,7 +343,7 @@ impl Running {
         self.start_manager(raft_id).await.map(drop)
     }
 
-    /// Hands a stream to the agent or to the manager here. A node that is just becoming a manager lets its callers
+    /// Hands a stream to the agent, to the mesh or to the manager here. A node that is just becoming a manager lets its callers
     /// wait a moment, so that the leader need not knock again; elsewhere the stream ends at once, and the caller asks
     /// another node.
     fn route(&self, incoming: Incoming) {
@@ -351,6 +357,11 @@ impl Running {
             self.tasks.spawn_until_stopped(async move { agent.serve_logs(incoming.stream).await });
             return;
         }
+        if incoming.kind == StreamKind::Mesh {
+            let mesh = self.mesh.clone();
+            self.tasks.spawn_until_stopped(async move { mesh.serve(incoming.stream).await });
+            return;
+        }
         let mut manager = self.manager.subscribe();
         let becoming = self.identity.borrow().role == Role::Manager;
         self.tasks.spawn_until_stopped(async move {
@@ -361,6 +372,34 @@ impl Running {
             };
             manager.serve(incoming).await;
         });
+    }
+}
+
+/// Published ports are listened on everywhere; on a machine of several nodes, each on its own loopback address.
+fn mesh_settings(
+    identity: &NodeIdentity,
+    file: &NodeFile,
+    transport: &Arc<QuicTransport>,
+    gossip: &Gossip,
+    agent: &AgentHandle,
+    tasks: &Tasks,
+) -> MeshSettings {
+    let own = [file.listen.ip(), file.advertise.ip()].into_iter().find(|address| address.is_loopback());
+    let (opening, suspecting, gossip) = (transport.clone(), transport.clone(), gossip.clone());
+    MeshSettings {
+        node: identity.node,
+        agent: agent.clone(),
+        open: Arc::new(move |peer, kind| {
+            let transport = opening.clone();
+            Box::pin(async move { transport.open(peer, kind).await })
+        }),
+        find: Arc::new(move |node| {
+            gossip.member(node).map(|member| (member.id.peer(), member.state.is_active()))
+        }),
+        suspect: Arc::new(move |node| suspecting.suspect(node)),
+        listen: own,
+        random: Box::new(SystemRandom),
+        tasks: tasks.clone(),
     }
 }
 

@@ -39,6 +39,7 @@ pub fn make(
                     node,
                     prefer_offline: prefers_offline(),
                     files: setup.files.clone(),
+                    names: Arc::default(),
                 };
                 Arc::new(Docker::new(settings, tasks))
             }

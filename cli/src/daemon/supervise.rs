@@ -38,7 +38,10 @@ pub async fn supervise(running: Arc<Running>, verdicts: mpsc::Sender<Verdict>) {
     let mut describe = tokio::time::interval(DESCRIBE_PERIOD);
     describe.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut retry = RENEW_RETRY_MIN;
-    let mut renew_at = running.identity().renew_at(&mut SystemRandom);
+    let mut renew_at = match running.stored().exposed {
+        true => Timestamp(0), // a renewal that did not come before the last end
+        false => running.identity().renew_at(&mut SystemRandom),
+    };
     let mut stranded = Stranded::new(running.setup.clock.monotonic());
     loop {
         let state = session.borrow_and_update().clone();
@@ -179,7 +182,7 @@ async fn follow(running: &Arc<Running>, wanted: &Membership, leader: Option<Node
         && let Ok(next) = present.trusting(&wanted.trust_pem)
     {
         info!("the roots to trust have changed");
-        running.set_identity(next).await?;
+        running.set_identity(next, None).await?;
     }
     let as_wanted = |identity: &NodeIdentity| {
         let issuer = &wanted.issuer_public_key;
@@ -221,9 +224,9 @@ async fn renew(running: &Arc<Running>, leader: Option<NodeId>) -> anyhow::Result
     let mut last = anyhow::anyhow!("no manager is known");
     for manager in managers {
         match certificate::next(&opener, manager, &running.identity()).await {
-            Ok(identity) => {
+            Ok((identity, lock)) => {
                 info!(role = %identity.role, until = %identity.not_after, "certificate renewed");
-                return running.set_identity(identity).await;
+                return running.set_identity(identity, lock).await;
             }
             Err(error) => {
                 last = anyhow::Error::from(error).context(format!("renew at manager {}", manager.node))

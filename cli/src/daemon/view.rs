@@ -31,7 +31,7 @@ pub fn status(running: &Arc<Running>, hostname: String) -> HostStatus {
         managers: managers
             .map(|peer| KnownManager { node: peer.node, addr: peer.addr.to_string() })
             .collect(),
-        warnings: Vec::new(),
+        warnings: running.mesh.problems(),
     }
 }
 

@@ -4,29 +4,31 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use common::identity::certificate::certificates_from_pem;
+use common::identity::client::{request_from_pem, request_to_pem};
 use common::identity::external::certificate_in;
 use common::identity::given::{check_certificate, check_pair, public_key};
 use common::identity::locked_key::LockedKey;
 use common::identity::{
-    DataKey, NodeCertificate, NodeIdentity, NodeKey, RootAuthority, UnlockKey, WrappedDataKey,
+    ClientCertificate, DataKey, NodeCertificate, NodeIdentity, NodeKey, RootAuthority, UnlockKey,
+    WrappedDataKey,
 };
-use common::object::{ClusterId, NodeId, Role};
+use common::object::{AccessRole, ClientRecord, ClientSerial, ClusterId, NodeId, Role};
 use common::random::SeededRandom;
 use common::time::Timestamp;
 use common_fuzz::take_byte;
 
 const NOW: Timestamp = Timestamp(1_795_161_600_000_000_000);
 const DAY: Duration = Duration::from_secs(86_400);
+/// As long as they all are.
+const SERIAL: ClientSerial = ClientSerial(1 << 126);
 
 static ROOT: LazyLock<RootAuthority> = LazyLock::new(|| RootAuthority::generate(NOW).expect("a root"));
 static KEY: LazyLock<NodeKey> = LazyLock::new(|| NodeKey::generate().expect("a key"));
 
 /// A byte that says which form, and then what a peer shows in its handshake, or what lies in a file.
 pub fn certificate(mut data: &[u8]) {
-    match take_byte(&mut data) % 8 {
-        0 => {
-            let _ = NodeCertificate::from_der(data);
-        }
+    match take_byte(&mut data) % 9 {
+        0 => facts(data),
         1 => pem(&String::from_utf8_lossy(data)),
         2 => {
             let _ = NodeKey::from_pem(&String::from_utf8_lossy(data));
@@ -43,7 +45,34 @@ pub fn certificate(mut data: &[u8]) {
                 let _ = locked.unlock(&unlock_key());
             }
         }
+        7 => client_request(&String::from_utf8_lossy(data)),
         _ => drop(UnlockKey::parse(&String::from_utf8_lossy(data))),
+    }
+}
+
+/// What a certificate says, to the door for nodes and to the one for people. None opens both.
+fn facts(der: &[u8]) {
+    let (node, client) = (NodeCertificate::from_der(der), ClientCertificate::from_der(der));
+    assert!(node.is_err() || client.is_err(), "{node:?} and {client:?}");
+}
+
+/// What somebody hands in over the API to get a client's certificate.
+fn client_request(pem: &str) {
+    let Ok(der) = request_from_pem(pem) else { return };
+    let record = client();
+    let Ok(pem) = ROOT.sign_client(&der, ClusterId(2), SERIAL, &record) else { return };
+    let certificates = certificates_from_pem(&pem).expect("what we sign can be read");
+    let facts = ClientCertificate::from_der(&certificates[0]).expect("what we sign names its client");
+    assert_eq!((facts.serial, facts.name, facts.role), (SERIAL, record.name, record.role));
+}
+
+fn client() -> ClientRecord {
+    ClientRecord {
+        name: "alice".into(),
+        role: AccessRole::Operator,
+        issued: NOW,
+        expires: NOW.plus(DAY),
+        revoked: None,
     }
 }
 
@@ -92,9 +121,13 @@ pub fn certificate_seeds() -> Vec<Vec<u8>> {
         [&[0], &der[..]].concat(),
         [&[2], KEY.to_pem().reveal().as_bytes()].concat(),
         [&[3], wrapped.as_bytes()].concat(),
-        [&[4], LockedKey::lock(&KEY, &unlock_key(), 3, &mut random).as_bytes()].concat(),
-        [&[5], unlock_key().to_text().reveal().as_bytes()].concat(),
+        [&[6], LockedKey::lock(&KEY, &unlock_key(), 3, &mut random).as_bytes()].concat(),
+        [&[7], request_to_pem(&KEY).expect("a request").as_bytes()].concat(),
+        [&[8], unlock_key().to_text().reveal().as_bytes()].concat(),
     ];
+    let request = KEY.signing_request().expect("a request");
+    let client = ROOT.sign_client(&request, ClusterId(2), SERIAL, &client()).expect("a certificate");
+    seeds.push([&[0], &certificates_from_pem(&client).expect("our own")[0][..]].concat());
     let root = format!("{}{}", ROOT.certificate_pem(), ROOT.key_pem().reveal());
     seeds.push([&[4], root.as_bytes()].concat());
     let answer = br#"{"success":true,"result":{"certificate":"PEM"},"errors":[{"code":1,"message":"no"}]}"#;

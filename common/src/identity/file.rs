@@ -15,8 +15,9 @@ use super::data_key::{DataKey, DataKeyError, DataKeys, WrappedDataKey};
 use super::key::NodeKey;
 use super::locked_key::LockedKey;
 use super::node::{IdentityError, NodeIdentity};
-use super::unlock_key::UnlockKey;
+use super::unlock_key::{InvalidUnlockKey, UnlockKey};
 use crate::disk::{self, DiskError};
+use crate::object::cluster::AtRest;
 use crate::object::sensitive::Sensitive;
 use crate::object::{NodeId, Role};
 use crate::random::SystemRandom;
@@ -32,6 +33,8 @@ const ROOT: &str = "root certificate";
 const KEY: &str = "private key";
 const LOCKED_KEY: &str = "locked private key, base64";
 const LOCK_VERSION: &str = "version of the unlock key";
+/// The lock is younger than the key: until it came the key lay there for everybody to read, and is to be replaced.
+const EXPOSED: &str = "the private key was here unlocked";
 const DATA_KEY: &str = "wrapped data key, base64";
 const LOCAL_KEY: &str = "wrapped local key, base64";
 const PREVIOUS_DATA_KEY: &str = "wrapped data key of before, base64";
@@ -69,6 +72,8 @@ pub struct StoredIdentity {
     /// Of a manager.
     pub data_keys: Option<DataKeys>,
     pub lock: Lock,
+    /// Locked, with a key that has lain on this disk unlocked before.
+    pub exposed: bool,
 }
 
 /// What the file is locked with, if it is.
@@ -77,6 +82,14 @@ pub struct Lock {
     pub key: Option<UnlockKey>,
     /// Counts with the cluster's changes of the key; kept while there is none, so that an old one does not come back.
     pub version: u64,
+}
+
+impl Lock {
+    /// What managers are to lock with.
+    pub fn wanted(at_rest: &AtRest) -> Result<Self, InvalidUnlockKey> {
+        let key = at_rest.unlock_key.as_ref().map(|key| UnlockKey::parse(key.reveal())).transpose()?;
+        Ok(Self { key, version: at_rest.unlock_key_version })
+    }
 }
 
 /// What is found in the file.
@@ -98,25 +111,47 @@ pub struct LockedIdentity {
     local_key: WrappedDataKey,
     data_key: Option<WrappedDataKey>,
     previous: Option<WrappedDataKey>,
+    exposed: bool,
 }
 
 impl StoredIdentity {
     /// Of a node that has no part in the managers' data.
     pub fn bare(identity: NodeIdentity) -> Self {
         let local_key = DataKey::generate(&mut SystemRandom);
-        Self { identity, local_key, data_keys: None, lock: Lock::default() }
+        Self { identity, local_key, data_keys: None, lock: Lock::default(), exposed: false }
     }
 
-    /// Drops what makes a manager.
+    /// Drops what makes a manager. The lock stays with who is one again by now: its key is never to lie there unlocked.
     pub fn forget_manager(&mut self) {
         self.data_keys = None;
-        self.lock = Lock::default();
+        if self.identity.role != Role::Manager {
+            (self.lock, self.exposed) = (Lock::default(), false);
+        }
+    }
+
+    /// Takes up a lock, unless there is one as new.
+    pub fn lock_with(&mut self, lock: Lock) {
+        if lock.version > self.lock.version {
+            self.exposed = lock.key.is_some() && (self.exposed || self.lock.key.is_none());
+            self.lock = lock;
+        }
+    }
+
+    /// Takes up the next certificate, and the lock that came with it. A new key lies on the disk as that wants it from
+    /// the first moment.
+    pub fn renew(&mut self, identity: NodeIdentity, lock: Option<Lock>) {
+        let is_new = identity.key().public_key() != self.identity.key().public_key();
+        self.identity = identity;
+        if let Some(lock) = lock {
+            self.lock_with(lock);
+        }
+        self.exposed &= !is_new;
     }
 }
 
 /// Replaces the file in one step. A worker's is never locked and holds no data key, whatever it had before.
 pub fn save(path: &Path, stored: &StoredIdentity) -> Result<(), IdentityFileError> {
-    let StoredIdentity { identity, local_key, data_keys, lock } = stored;
+    let StoredIdentity { identity, local_key, data_keys, lock, exposed } = stored;
     let is_manager = identity.role == Role::Manager;
     let unlock_key = lock.key.as_ref().filter(|_| is_manager);
     let key = match unlock_key {
@@ -139,6 +174,9 @@ pub fn save(path: &Path, stored: &StoredIdentity) -> Result<(), IdentityFileErro
     add(LOCAL_KEY, &BASE64.encode(local.as_bytes()));
     if is_manager {
         add(LOCK_VERSION, &lock.version.to_string());
+    }
+    if unlock_key.is_some() && *exposed {
+        add(EXPOSED, "yes");
     }
     if let Some(keys) = data_keys.as_ref().filter(|_| is_manager) {
         let wrapped = |key: &super::DataKey| {
@@ -189,6 +227,7 @@ pub fn load(path: &Path) -> Result<Option<Stored>, IdentityFileError> {
             local_key: need_wrapped(LOCAL_KEY)?,
             data_key: current,
             previous,
+            exposed: section(text, EXPOSED).is_some(),
         })));
     }
     let key = NodeKey::from_pem(need(KEY)?).map_err(|error| identity(error.into()))?;
@@ -205,6 +244,7 @@ pub fn load(path: &Path) -> Result<Option<Stored>, IdentityFileError> {
         local_key: open_local_key(&need_wrapped(LOCAL_KEY)?, &key, None).map_err(data_key)?,
         data_keys: open_data_keys(current, previous, &key, None).map_err(data_key)?,
         lock: Lock { key: None, version },
+        exposed: false,
     })))
 }
 
@@ -226,6 +266,7 @@ impl LockedIdentity {
             local_key: open_local_key(&self.local_key, &key, Some(unlock_key)).map_err(damaged)?,
             data_keys: keys.map_err(damaged)?,
             lock: Lock { key: Some(unlock_key.clone()), version: self.key.version() },
+            exposed: self.exposed,
         })
     }
 }
@@ -295,7 +336,7 @@ mod tests {
         assert_eq!(found.identity.node, stored.identity.node);
         assert_eq!(found.identity.certificate_pem(), stored.identity.certificate_pem());
         assert_eq!(found.identity.root_pem(), stored.identity.root_pem());
-        assert_eq!(found.lock, stored.lock);
+        assert_eq!((&found.lock, found.exposed), (&stored.lock, stored.exposed));
         assert_eq!(found.local_key.reveal(), stored.local_key.reveal());
         let bytes = |stored: &StoredIdentity| {
             let keys = stored.data_keys.as_ref()?;
@@ -338,6 +379,42 @@ mod tests {
         assert_eq!((locked.node, locked.role), (stored.identity.node, Role::Manager));
         assert!(locked.unlock(&others).unwrap_err().is_wrong_key());
         assert_same(&locked.unlock(&people).unwrap(), &stored);
+    }
+
+    #[test]
+    fn a_key_that_was_there_before_its_lock_is_remembered_until_it_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("identity.pem");
+        let root = RootAuthority::generate(SystemClock.now()).unwrap();
+        let key = UnlockKey::generate(&mut SystemRandom);
+        let lock = |version| Lock { key: Some(key.clone()), version };
+        let next = |role| issue(&root, 1, 2, role);
+        let mut stored = StoredIdentity::bare(next(Role::Manager));
+        stored.lock_with(lock(1));
+        assert!(stored.exposed);
+        stored.lock_with(lock(2));
+        assert!(stored.exposed, "another lock does not make it a secret again");
+        save(&path, &stored).unwrap();
+        let Some(Stored::Locked(locked)) = load(&path).unwrap() else { panic!("it is not locked") };
+        assert_same(&locked.unlock(&key).unwrap(), &stored);
+        stored.renew(stored.identity.clone(), None);
+        assert!(stored.exposed, "it is the same key");
+        stored.renew(next(Role::Manager), Some(lock(1)));
+        assert!(!stored.exposed && stored.lock.version == 2, "a new key, and no older lock");
+        stored.lock_with(Lock { key: None, version: 3 });
+        assert!(!stored.exposed && stored.lock.key.is_none());
+        stored.lock_with(lock(4));
+        assert!(stored.exposed, "unlocked in between");
+
+        // A worker that becomes a manager has its lock with its first key as one, and as long as it is one.
+        let mut stored = StoredIdentity::bare(next(Role::Worker));
+        stored.renew(next(Role::Manager), Some(lock(4)));
+        assert!(!stored.exposed && stored.lock == lock(4));
+        stored.forget_manager();
+        assert!(stored.lock == lock(4), "it is a manager again, under another raft id");
+        stored.renew(next(Role::Worker), None);
+        stored.forget_manager();
+        assert!(stored.lock == Lock::default());
     }
 
     #[test]

@@ -50,3 +50,15 @@ pub enum PublishMode {
 words!(EndpointMode, "endpoint mode", "vip or dnsrr", Vip = "vip", Dnsrr = "dnsrr");
 words!(Protocol, "protocol", "tcp, udp or sctp", Tcp = "tcp", Udp = "udp", Sctp = "sctp");
 words!(PublishMode, "publish mode", "ingress or host", Ingress = "ingress", Host = "host");
+
+/// The label of a service that asks for PROXY protocol, for all its ports, or with `.<target>` for one.
+pub const PROXY_PROTOCOL_LABEL: &str = "swarm.proxy-protocol";
+
+/// How tasks are told whose connection they get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ProxyProtocol {
+    V1,
+    V2,
+}
+
+words!(ProxyProtocol, "version of PROXY protocol", "v1 or v2", V1 = "v1", V2 = "v2");

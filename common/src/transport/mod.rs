@@ -50,6 +50,8 @@ pub enum StreamKind {
     Renew = 7,
     /// A manager asks a node for what its tasks wrote.
     Logs = 8,
+    /// A connection to a task, for somebody who connected to another node.
+    Mesh = 9,
 }
 
 /// Which of the two connections to a peer carries a kind, so that bulk never delays a heartbeat.
@@ -60,7 +62,7 @@ pub enum Lane {
 }
 
 impl StreamKind {
-    pub const ALL: [StreamKind; 8] = [
+    pub const ALL: [StreamKind; 9] = [
         StreamKind::Join,
         StreamKind::Raft,
         StreamKind::RaftAppend,
@@ -69,6 +71,7 @@ impl StreamKind {
         StreamKind::Session,
         StreamKind::Renew,
         StreamKind::Logs,
+        StreamKind::Mesh,
     ];
 
     pub fn from_byte(byte: u8) -> Option<Self> {
@@ -77,7 +80,7 @@ impl StreamKind {
 
     pub fn lane(self) -> Lane {
         match self {
-            StreamKind::RaftSnapshot | StreamKind::Logs => Lane::Bulk,
+            StreamKind::RaftSnapshot | StreamKind::Logs | StreamKind::Mesh => Lane::Bulk,
             StreamKind::Join
             | StreamKind::Raft
             | StreamKind::RaftAppend
@@ -92,7 +95,7 @@ impl StreamKind {
         match (self, role) {
             (StreamKind::Join, None) => true,
             (StreamKind::Join, Some(_)) | (_, None) => false,
-            (StreamKind::Session | StreamKind::Renew, Some(_)) => true,
+            (StreamKind::Session | StreamKind::Renew | StreamKind::Mesh, Some(_)) => true,
             (
                 StreamKind::Raft
                 | StreamKind::RaftAppend
@@ -104,18 +107,24 @@ impl StreamKind {
         }
     }
 
+    /// Whether a stream that is dropped before its sending side was shut down breaks off, so that the far end can tell
+    /// what was cut from what is whole. Other kinds end in peace then: their messages say themselves when all is said.
+    pub fn breaks_off(self) -> bool {
+        self == StreamKind::Mesh
+    }
+
     /// Larger goes first when a connection has to choose.
     pub fn priority(self) -> i32 {
         match self {
             StreamKind::Raft | StreamKind::RaftAppend => 3,
             StreamKind::Session => 2,
             StreamKind::Manager | StreamKind::Renew => 1,
-            StreamKind::Join | StreamKind::RaftSnapshot | StreamKind::Logs => 0,
+            StreamKind::Join | StreamKind::RaftSnapshot | StreamKind::Logs | StreamKind::Mesh => 0,
         }
     }
 }
 
-/// Both directions of a stream. Dropping it, or shutting `send` down, ends our side.
+/// Both directions of a stream. Dropping it, or shutting `send` down, ends our side; see `StreamKind::breaks_off`.
 pub struct Stream {
     pub send: Box<dyn AsyncWrite + Send + Sync + Unpin>,
     pub recv: Box<dyn AsyncRead + Send + Sync + Unpin>,

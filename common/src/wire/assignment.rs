@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::mesh::MeshUpdate;
 use crate::object::ports::Port;
 use crate::object::resources::GenericGrant;
 use crate::object::sensitive::SensitiveBytes;
@@ -30,7 +31,10 @@ pub struct AssignmentUpdate {
     pub payloads_removed: Vec<(PayloadId, u64)>,
     /// Why others do not come, as people are told: all that are waited for now. What the last part says holds.
     pub withheld: BTreeMap<PayloadKey, String>,
-    /// `digest` of all tasks and payloads the node should have after this update; not looked at where `more` is set.
+    /// Services the node can connect to, and where their tasks are.
+    pub mesh: MeshUpdate,
+    /// `digest` of all tasks and payloads the node should have after this update, and the shares of what its mesh
+    /// should have; not looked at where `more` is set.
     pub digest: u64,
 }
 
@@ -100,8 +104,8 @@ pub fn payload_digest((payload, version): PayloadKey) -> u64 {
     mixed(1, [payload.0 as u64, (payload.0 >> 64) as u64, version, 0])
 }
 
-fn mixed(kind: u64, words: [u64; 4]) -> u64 {
-    words.iter().fold(0xcbf2_9ce4_8422_2325 ^ kind, |hash: u64, word| {
+pub(super) fn mixed(kind: u64, words: impl IntoIterator<Item = u64>) -> u64 {
+    words.into_iter().fold(0xcbf2_9ce4_8422_2325 ^ kind, |hash: u64, word| {
         // splitmix64: every bit of the input moves every bit of the output.
         let mut mixed = hash ^ word;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

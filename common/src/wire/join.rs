@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::object::cluster::AtRest;
 use crate::object::{Availability, ClusterId, LivenessPreset, NodeId, Role};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -55,6 +56,8 @@ pub struct IssuedCertificate {
     pub managers: Vec<KnownManager>,
     /// How patient the cluster is: the same everywhere.
     pub liveness: LivenessPreset,
+    /// Of managers: how they keep their data. It comes before they have any, so that nothing of it lies there unlocked.
+    pub at_rest: Option<AtRest>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

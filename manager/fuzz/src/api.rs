@@ -9,14 +9,21 @@ pub mod fake;
 
 use std::sync::{Arc, LazyLock, Mutex};
 
+use common::object::payload::PayloadSpec;
+use common::object::sensitive::SensitiveBytes;
 use common::object::{
-    NodeId, NodeState, Role, Service, ServiceId, ServiceSpec, Slot, Task, TaskId, TaskState,
+    NodeId, NodeState, Payload, PayloadId, PayloadKind, Role, Service, ServiceId, ServiceSpec, Slot, Task,
+    TaskId, TaskState,
 };
 use fake::{FakeCluster, FakeHost, NOW, id_of};
 use hyper::Request;
 use manager::api::Host;
 use manager::store::{Change, Write};
 use tokio::runtime::{Builder, Runtime};
+
+/// Of the one secret there is, as it is and as it would be shown.
+const VALUE: &str = "nobody is shown this";
+const VALUE_BASE64: &str = "bm9ib2R5IGlzIHNob3duIHRoaXM=";
 
 static RUNTIME: LazyLock<Mutex<Runtime>> =
     LazyLock::new(|| Mutex::new(Builder::new_current_thread().enable_time().build().expect("a runtime")));
@@ -36,6 +43,8 @@ pub fn run(data: &[u8]) {
     let runtime = RUNTIME.lock().expect("one input at a time");
     let (status, answer) = runtime.block_on(manager::api::fuzz::answer(host, request));
     let empty = answer.is_empty();
+    let shows = |value: &str| answer.windows(value.len()).any(|part| part == value.as_bytes());
+    assert!(!shows(VALUE) && !shows(VALUE_BASE64), "{method} {target} shows the secret");
     match status {
         200..300 => {}
         400..=499 | 501 | 503 => assert!(!empty, "{status} says why"),
@@ -52,7 +61,14 @@ fn cluster() -> Arc<FakeCluster> {
     let service = Service::new(ServiceId(id_of(3)), spec, NOW);
     let mut task = Task::new(TaskId(id_of(4)), service.id, Slot::Number(1), 1, TaskState::Running);
     task.node = Some(NodeId(id_of(2)));
-    let changes = vec![Change::Service(Write::Create(service)), Change::Task(Write::Create(task))];
+    let spec = PayloadSpec { name: "key".into(), ..PayloadSpec::default() };
+    let value = SensitiveBytes::new(VALUE.into());
+    let secret = Payload::new(PayloadId(id_of(5)), PayloadKind::Secret, spec, value, NOW);
+    let changes = vec![
+        Change::Service(Write::Create(service)),
+        Change::Task(Write::Create(task)),
+        Change::Payload(Write::Create(secret)),
+    ];
     cluster.apply(changes).expect("nothing against it");
     cluster
 }
@@ -106,6 +122,21 @@ pub fn seeds() -> Vec<Vec<u8>> {
         "POST /swarm/x/services/web/rebalance\n".into(),
         "GET /networks/host?scope=swarm\n".into(),
         "POST /secrets/create\n{}".into(),
+        r#"POST /secrets/create
+{"Name":"other","Labels":{"a":"b"},"Data":"aHVudGVyMg==","Templating":{"Name":"golang"}}"#.into(),
+        "GET /secrets?filters={\"name\":[\"key\"],\"label\":[\"a=b\"],\"id\":[\"x\"]}\n".into(),
+        "GET /secrets/key\n".into(),
+        "POST /secrets/key/update?version=1\n{\"Name\":\"key\",\"Labels\":{\"c\":\"d\"}}".into(),
+        "DELETE /secrets/key\n".into(),
+        "POST /swarm/x/secrets/key/rotate\n{\"Data\":\"YmV0dGVy\"}".into(),
+        "GET /swarm/x/secrets/key/history\n".into(),
+        "POST /configs/create\n{\"Name\":\"app\",\"Data\":\"YQ==\"}".into(),
+        "GET /swarm/unlockkey\n".into(),
+        "+POST /swarm/unlock\n{\"UnlockKey\":\"SWMKEY-1-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}".into(),
+        "POST /swarm/x/client-certs\n{\"Name\":\"alice\",\"Role\":\"viewer\",\"ValidFor\":3600000000000,\"CSR\":\"PEM\"}".into(),
+        "DELETE /swarm/x/client-certs/alice\n".into(),
+        "GET /swarm/x/audit?user=alice&outcome=done&limit=5&local=1\n".into(),
+        "POST /swarm/x/rotate-data-keys\n".into(),
         "GET /containers/json?all=1\n".into(),
     ]
     .map(String::into_bytes)

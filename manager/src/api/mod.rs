@@ -3,7 +3,7 @@
 //! Parses, asks the cluster through `Control` or this node through `Host`, converts, answers. Decides nothing
 //! about the cluster but what a request may ask for. What is not the cluster's goes to the node's Docker Engine.
 //!
-//! - `host`: what the daemon implements. `serve`, `tcp`, `patience`, `places`, `pace`: doors and their bounds.
+//! - `host`: what the daemon implements. `serve`, `tcp`, `patience`: doors and their bounds.
 //! - `caller`, `access`: who asks, and what that takes. `note`: what of it is recorded. `route`: which path is whose.
 //! - `clients`: client certificates, and the audit record. `backup`: all of it, to take away.
 //! - `swarm`, `nodes`, `services`, `tasks`, `logs`, `events`, `networks`, `payloads`, `system`, `extras`: answers.
@@ -38,11 +38,9 @@ mod network_rules;
 mod networks;
 mod nodes;
 mod note;
-mod pace;
 mod patience;
 pub(crate) mod payload_rules;
 mod payloads;
-mod places;
 mod requests;
 pub mod rotation_rules;
 mod route;

@@ -10,6 +10,7 @@ use common::limits::{
     AUDIT_REFUSALS_PER_MINUTE_MAX, BACKUPS_AT_ONCE_MAX, CLIENT_CERTIFICATES_MAX,
 };
 use common::object::{AccessRole, ClientSerial};
+use common::pace::Pace;
 use common::random::{Random, SystemRandom};
 use common::report::Report;
 use common::shutdown::Tasks;
@@ -25,7 +26,6 @@ use super::error::{ApiError, PAGE_NOT_FOUND};
 use super::exchange::{self, Answer, Body, Call};
 use super::host::{Fault, Host};
 use super::note::{Made, Note};
-use super::pace::Pace;
 use super::payloads::kind_of;
 use super::serve::Slot;
 use super::target::{Target, shortened};

@@ -18,6 +18,8 @@ use common::limits::{
     API_SERVER_CERTIFICATE_TIME, API_TCP_CONNECTIONS_MAX,
 };
 use common::object::ClientSerial;
+use common::pace::Pace;
+use common::places::Places;
 use common::report::Report;
 use common::shutdown::Tasks;
 use common::time::{Clock, SystemClock, Timestamp};
@@ -31,9 +33,7 @@ use tracing::{debug, info, warn};
 
 use super::caller::Caller;
 use super::host::Control;
-use super::pace::Pace;
 use super::patience::Endless;
-use super::places::Places;
 use super::route::Edge;
 use super::serve::{self, Slot};
 use crate::ca::clients::{issue_server, trusted_roots};

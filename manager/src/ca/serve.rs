@@ -152,6 +152,7 @@ async fn issue(
                 role,
                 managers: known_managers(&forward.store.snapshot()),
                 liveness: cluster.spec.liveness,
+                at_rest: (role == Role::Manager).then(|| cluster.at_rest.clone()),
             };
             Ok((certificate, issued))
         }

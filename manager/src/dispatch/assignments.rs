@@ -5,7 +5,8 @@
 //! that comes back with one ends it.
 //!
 //! Secrets and configs go to it with the first task that uses them, and are taken back with the last: see `payloads`.
-//! Where a driver has the value the task goes first, and the value follows when it is there, or why it is not.
+//! Where a driver has the value the task goes first, and the value follows when it is there, or why it is not. What its
+//! mesh has to know goes along: see `mesh`.
 //!
 //! Not here: sending (`session`), asking drivers (`secret_driver`), and what the node does with it (`worker::agent`).
 
@@ -18,7 +19,9 @@ use common::object::{NodeId, ServiceId, Task, TaskId, TaskState};
 use common::wire::assignment::{
     AssignedPayload, AssignedSpec, AssignedTask, AssignmentUpdate, PayloadKey, payload_digest, task_digest,
 };
+use common::wire::mesh::MeshUpdate;
 
+use super::mesh;
 use super::payloads::{self, Question};
 use crate::store::Tables;
 
@@ -35,6 +38,7 @@ pub struct Told {
     /// Specs the node has, by how many of its tasks use them.
     specs: BTreeMap<SpecKey, usize>,
     payloads: BTreeSet<PayloadKey>,
+    mesh: mesh::Told,
     /// Values that drivers gave, until the node is told of them: here, and in no store.
     given: BTreeMap<PayloadKey, SensitiveBytes>,
     /// Why drivers do not give others.
@@ -48,10 +52,71 @@ pub struct Told {
     sequence: u64,
 }
 
+/// What may be other than the node was told.
+#[derive(Clone, Debug, Default)]
+pub struct Look {
+    /// Its tasks, and what they use.
+    pub own: bool,
+    pub mesh: mesh::Look,
+}
+
+impl Look {
+    pub fn at_everything() -> Self {
+        Self { own: true, mesh: mesh::Look::at_everything() }
+    }
+}
+
+/// What of a node's own tasks is news.
+#[derive(Default)]
+struct News {
+    removed: Vec<TaskId>,
+    changed: Vec<AssignedTask>,
+    added: Vec<AssignedPayload>,
+    payloads_removed: Vec<PayloadKey>,
+    withheld: BTreeMap<PayloadKey, String>,
+}
+
 impl Told {
     /// What has to be sent so that the node has what `tables` say; nothing when it has it already. The first
     /// update of a session is always sent, even an empty one: the node learns from it what it should not have.
     pub fn update(&mut self, tables: &Tables, node: NodeId) -> Vec<AssignmentUpdate> {
+        self.update_of(tables, node, &Look::at_everything())
+    }
+
+    /// As `update`, where nothing else than what is looked at can have changed.
+    pub fn update_of(&mut self, tables: &Tables, node: NodeId, look: &Look) -> Vec<AssignmentUpdate> {
+        let news = if look.own {
+            self.news(tables, node)
+        } else {
+            News { withheld: self.withheld.clone(), ..News::default() }
+        };
+        let mesh = self.mesh.update(tables, node, &look.mesh);
+        let News { removed, changed, added, payloads_removed, withheld } = news;
+        let is_same =
+            removed.is_empty() && changed.is_empty() && withheld == self.withheld && mesh.is_empty();
+        if is_same && added.is_empty() && payloads_removed.is_empty() && self.sequence > 0 {
+            return Vec::new();
+        }
+        removed.iter().for_each(|task| self.forget(*task));
+        payloads_removed.iter().for_each(|payload| {
+            self.payloads.remove(payload);
+            self.digest = self.digest.wrapping_sub(payload_digest(*payload));
+        });
+        let mut updates = self.in_parts(tables, added, changed, mesh::in_parts(mesh));
+        if let Some(first) = updates.first_mut() {
+            first.removed = removed;
+            first.payloads_removed = payloads_removed;
+        }
+        if let Some(last) = updates.last_mut() {
+            last.more = false;
+            last.withheld = withheld.clone();
+            last.digest = self.digest.wrapping_add(self.mesh.digest());
+        }
+        self.withheld = withheld;
+        updates
+    }
+
+    fn news(&mut self, tables: &Tables, node: NodeId) -> News {
         let wanted: BTreeMap<TaskId, AssignedTask> =
             tables.tasks_on_node(node).filter_map(|task| assigned(tables, task)).collect();
         let removed: Vec<TaskId> =
@@ -71,27 +136,7 @@ impl Told {
         let withheld: BTreeMap<PayloadKey, String> =
             self.refused.iter().take(WITHHELD_REASONS_MAX).map(|(key, why)| (*key, why.clone())).collect();
         let payloads_removed: Vec<PayloadKey> = self.payloads.difference(&used).copied().collect();
-        let is_same = removed.is_empty() && changed.is_empty() && withheld == self.withheld;
-        if is_same && added.is_empty() && payloads_removed.is_empty() && self.sequence > 0 {
-            return Vec::new();
-        }
-        removed.iter().for_each(|task| self.forget(*task));
-        payloads_removed.iter().for_each(|payload| {
-            self.payloads.remove(payload);
-            self.digest = self.digest.wrapping_sub(payload_digest(*payload));
-        });
-        let mut updates = self.in_parts(tables, added, changed);
-        if let Some(first) = updates.first_mut() {
-            first.removed = removed;
-            first.payloads_removed = payloads_removed;
-        }
-        if let Some(last) = updates.last_mut() {
-            last.more = false;
-            last.withheld = withheld.clone();
-            last.digest = self.digest;
-        }
-        self.withheld = withheld;
-        updates
+        News { removed, changed, added, payloads_removed, withheld }
     }
 
     /// As `update`, for a node that has lost the thread: everything, from the beginning.
@@ -132,6 +177,7 @@ impl Told {
         tables: &Tables,
         added: Vec<AssignedPayload>,
         changed: Vec<AssignedTask>,
+        mesh: Vec<MeshUpdate>,
     ) -> Vec<AssignmentUpdate> {
         for payload in &added {
             let key = (payload.id, payload.version);
@@ -146,6 +192,8 @@ impl Told {
             None => parts.push((Vec::new(), tasks.next().unwrap_or_default())),
         }
         parts.extend(tasks.map(|tasks| (Vec::new(), tasks)));
+        parts.resize_with(parts.len().max(mesh.len()), Default::default);
+        let mut mesh = mesh.into_iter();
         let part = |(payloads, tasks): (Vec<AssignedPayload>, Vec<AssignedTask>)| {
             let known: BTreeSet<SpecKey> = self.specs.keys().copied().collect();
             let needed: BTreeSet<SpecKey> = tasks.iter().map(|task| (task.service, task.spec)).collect();
@@ -160,6 +208,7 @@ impl Told {
                 specs,
                 tasks,
                 payloads,
+                mesh: mesh.next().unwrap_or_default(),
                 ..Default::default()
             }
         };

@@ -3,7 +3,7 @@
 
 use common::object::{NodeId, Task};
 
-use super::{Sessions, payloads};
+use super::{Sessions, mesh, payloads};
 use crate::store::{Changed, FeedError, Store, Tables};
 
 /// Runs as long as the lead does.
@@ -11,16 +11,21 @@ pub async fn follow(store: Store, sessions: Sessions) {
     let mut version = store.feed().reached();
     // What was written before the first look.
     sessions.nudge_all();
+    sessions.look_at_mesh(&mesh::Look::at_everything());
     loop {
         match store.feed().after(version).await {
             Ok((changes, next)) => {
                 version = next;
                 let tables = store.snapshot();
                 changes.iter().for_each(|change| wake(&sessions, &tables, change));
+                let mut look = mesh::Look::default();
+                changes.iter().for_each(|change| look_at(&mut look, &tables, change));
+                sessions.look_at_mesh(&look);
             }
             Err(FeedError::Behind { resume_at }) => {
                 version = resume_at;
                 sessions.nudge_all();
+                sessions.look_at_mesh(&mesh::Look::at_everything());
             }
         }
     }
@@ -62,6 +67,31 @@ fn wake(sessions: &Sessions, tables: &Tables, change: &Changed) {
             }
         }
         Changed::Service { .. } | Changed::Network { .. } => {}
+    }
+}
+
+/// Notes what a change means for the mesh of all nodes.
+fn look_at(look: &mut mesh::Look, tables: &Tables, change: &Changed) {
+    match change {
+        Changed::Task { before, after } => {
+            let Some(task) = after.as_ref().or(before.as_ref()) else { return };
+            let seen = |task: &std::sync::Arc<Task>| mesh::endpoint(task);
+            let is_other = before.as_ref().and_then(seen) != after.as_ref().and_then(seen);
+            // A service that comes into the mesh, or leaves it, is a change of its own.
+            if is_other && mesh::is_in_mesh(tables, task.service) {
+                look.at_task(task.service, task.id);
+            }
+        }
+        Changed::Service { before, after } => {
+            let Some(service) = after.as_ref().or(before.as_ref()) else { return };
+            if mesh::is_other(before.as_deref(), after.as_deref()) {
+                look.at_service(service.id);
+            }
+        }
+        Changed::Node { .. }
+        | Changed::Cluster { .. }
+        | Changed::Payload { .. }
+        | Changed::Network { .. } => {}
     }
 }
 

@@ -28,7 +28,8 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use super::assignments::{Questions, Told};
+use super::assignments::{Look, Questions, Told};
+use super::mesh;
 use crate::secret_driver::{Answer, SecretDrivers};
 use crate::store::{Store, Tables};
 
@@ -98,6 +99,24 @@ struct Calls {
     reported: AtomicU64,
     /// The node has lost the thread of its assignments.
     resync: AtomicBool,
+    /// What may be other than the node was told.
+    look: Mutex<Look>,
+}
+
+impl Calls {
+    fn look_at_own(&self) {
+        self.look.lock().expect("no holder panics").own = true;
+        self.nudge.notify_one();
+    }
+
+    fn look_at_mesh(&self, look: &mesh::Look) {
+        self.look.lock().expect("no holder panics").mesh.add(look);
+        self.nudge.notify_one();
+    }
+
+    fn take_look(&self) -> Look {
+        std::mem::take(&mut *self.look.lock().expect("no holder panics"))
+    }
 }
 
 impl Sessions {
@@ -128,14 +147,24 @@ impl Sessions {
     /// Has a session look at the store again: something about its node has changed.
     pub fn nudge(&self, node: NodeId) {
         if let Some(open) = self.open.lock().expect("no holder panics").get(&node) {
-            open.calls.nudge.notify_one();
+            open.calls.look_at_own();
         }
     }
 
     /// Has every session look again: something that all are told has changed.
     pub fn nudge_all(&self) {
         for open in self.open.lock().expect("no holder panics").values() {
-            open.calls.nudge.notify_one();
+            open.calls.look_at_own();
+        }
+    }
+
+    /// Has every session look at these services and tasks again, for its node's mesh.
+    pub fn look_at_mesh(&self, look: &mesh::Look) {
+        if look.is_empty() {
+            return;
+        }
+        for open in self.open.lock().expect("no holder panics").values() {
+            open.calls.look_at_mesh(look);
         }
     }
 
@@ -239,7 +268,7 @@ impl Sessions {
                 }
                 NodeMessage::Resync => {
                     calls.resync.store(true, Ordering::Relaxed);
-                    calls.nudge.notify_one();
+                    calls.look_at_own();
                 }
                 NodeMessage::Goodbye(parting) => {
                     self.tell(SessionEvent::Goodbye(node, parting)).await;
@@ -261,20 +290,24 @@ impl Sessions {
     ) -> Result<(), FrameError> {
         let mut told = Told::default();
         let mut reported = 0;
+        let mut look = Look::at_everything();
         loop {
             let tables = self.store.snapshot();
-            match membership(&tables, node) {
-                None => return send_to(writer, &ManagerMessage::Removed).await,
-                Some(now) if now != place => {
-                    place = now;
-                    send_to(writer, &ManagerMessage::Membership(place.clone())).await?;
+            // Of changes elsewhere in the mesh there are many, and they have no part in this.
+            if look.own {
+                match membership(&tables, node) {
+                    None => return send_to(writer, &ManagerMessage::Removed).await,
+                    Some(now) if now != place => {
+                        place = now;
+                        send_to(writer, &ManagerMessage::Membership(place.clone())).await?;
+                    }
+                    Some(_) => {}
                 }
-                Some(_) => {}
             }
             let updates = if calls.resync.swap(false, Ordering::Relaxed) {
                 told.everything(&tables, node)
             } else {
-                told.update(&tables, node)
+                told.update_of(&tables, node, &look)
             };
             for mut update in updates {
                 seal_all(&mut update, seal).map_err(|_| FrameError::Ended)?;
@@ -285,19 +318,26 @@ impl Sessions {
                 reported = written;
                 send_to(writer, &ManagerMessage::Reported { number: written }).await?;
             }
-            let questions = told.questions(&tables, node);
-            asks.send_if_modified(|now| {
-                let is_other = *now != questions;
-                *now = questions;
-                is_other
-            });
+            if look.own {
+                let questions = told.questions(&tables, node);
+                asks.send_if_modified(|now| {
+                    let is_other = *now != questions;
+                    *now = questions;
+                    is_other
+                });
+            }
+            let mut is_answered = true;
             tokio::select! {
-                () = calls.nudge.notified() => {}
+                () = calls.nudge.notified() => is_answered = false,
                 Some((key, answer)) = answered.recv() => told.answered(key, answer),
             }
             while let Ok((key, answer)) = answered.try_recv() {
                 told.answered(key, answer);
+                is_answered = true;
             }
+            // Before the tables are: what changes from here on is looked at the next time.
+            look = calls.take_look();
+            look.own |= is_answered;
         }
     }
 

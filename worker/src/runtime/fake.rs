@@ -9,7 +9,7 @@
 mod logs;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -482,10 +482,9 @@ impl Runtime for FakeRuntime {
         })
     }
 
-    fn address(&self, task: TaskId) -> BoxFuture<'_, Result<Option<IpAddr>, RunError>> {
-        Box::pin(async move {
-            Ok(self.ask()?.tasks.contains_key(&task).then_some(IpAddr::V4(Ipv4Addr::LOCALHOST)))
-        })
+    fn addresses(&self, _task: TaskId) -> BoxFuture<'_, Result<Vec<IpAddr>, RunError>> {
+        // Nothing runs, so nothing listens.
+        Box::pin(async move { self.ask().map(|_| Vec::new()) })
     }
 
     fn logs(

@@ -176,8 +176,8 @@ pub trait Runtime: Send + Sync + 'static {
         limit: Duration,
     ) -> BoxFuture<'a, Result<CommandResult, RunError>>;
 
-    /// Where its ports can be reached from this node; none when not at all.
-    fn address(&self, task: TaskId) -> BoxFuture<'_, Result<Option<IpAddr>, RunError>>;
+    /// Where its ports may be reached from this node, likeliest first; empty when nowhere.
+    fn addresses(&self, task: TaskId) -> BoxFuture<'_, Result<Vec<IpAddr>, RunError>>;
 
     /// What it wrote, oldest first. Ends with the task, or where everything asked for was given.
     fn logs(

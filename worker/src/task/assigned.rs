@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use common::limits::{ASSIGNED_PAYLOAD_BYTES_MAX, ASSIGNED_TASKS_MAX};
+use common::limits::{ASSIGNED_PAYLOAD_BYTES_MAX, ASSIGNED_TASKS_MAX, MESH_KNOWN_MAX};
 use common::object::{PayloadId, ServiceId, TaskId};
 use common::wire::assignment::{
     AssignedPayload, AssignedSpec, AssignedTask, AssignmentUpdate, PayloadKey, digest, payload_digest,
     task_digest,
 };
 
+use crate::mesh::table::{Change, Table as Mesh};
 use crate::payloads::{Given, Payloads, uses_any};
 
 /// A version of a service's spec.
@@ -24,6 +25,8 @@ pub struct Assigned {
     tasks: BTreeMap<TaskId, AssignedTask>,
     specs: BTreeMap<SpecKey, Arc<AssignedSpec>>,
     payloads: Payloads,
+    mesh: Mesh,
+    /// Of tasks and payloads.
     digest: u64,
     /// Parts of an update whose last part has not come.
     staged: Option<Staged>,
@@ -50,6 +53,7 @@ struct Staged {
     payloads: BTreeMap<PayloadKey, Arc<AssignedPayload>>,
     payloads_removed: BTreeSet<PayloadKey>,
     withheld: BTreeMap<PayloadKey, String>,
+    mesh: Change,
 }
 
 /// What an update changed.
@@ -60,6 +64,8 @@ pub struct Delta {
     /// New, or with something else wanted, or with its spec sent anew, or with another version of a payload.
     pub changed: Vec<TaskId>,
     pub removed: Vec<TaskId>,
+    /// What is known of the mesh may be other than before.
+    pub is_mesh_changed: bool,
 }
 
 /// Why an update does not fit. All has to be sent again.
@@ -73,10 +79,12 @@ pub enum Gap {
     Number,
     #[error("task {0} has a spec that was not sent")]
     Spec(TaskId),
-    #[error("the tasks and payloads do not come to the managers' digest")]
+    #[error("the tasks, the payloads and the mesh do not come to the managers' digest")]
     Digest,
     #[error("more than {ASSIGNED_TASKS_MAX} tasks")]
     TooMany,
+    #[error("more than {MESH_KNOWN_MAX} services and tasks of the mesh")]
+    MeshTooLarge,
     #[error("secrets and configs of more than {ASSIGNED_PAYLOAD_BYTES_MAX} bytes")]
     TooLarge,
 }
@@ -113,6 +121,11 @@ impl Assigned {
         self.payloads.held.keys().copied()
     }
 
+    /// What this node knows of the mesh.
+    pub fn mesh(&self) -> &Mesh {
+        &self.mesh
+    }
+
     pub fn contains(&self, task: TaskId) -> bool {
         self.tasks.contains_key(&task)
     }
@@ -138,6 +151,9 @@ impl Assigned {
         let bytes: usize = staged.payloads.values().map(|payload| payload.data.length()).sum();
         if bytes > ASSIGNED_PAYLOAD_BYTES_MAX {
             return Err(Gap::TooLarge);
+        }
+        if staged.mesh.items() > MESH_KNOWN_MAX {
+            return Err(Gap::MeshTooLarge);
         }
         if more {
             // A whole set that has begun is what the next part follows, whatever was before.
@@ -166,14 +182,21 @@ impl Assigned {
         } else {
             self.digest_with(&staged, payloads.keys().copied())
         };
-        if digest != expected {
+        let is_mesh_changed = staged.is_whole || !staged.mesh.is_empty();
+        let mesh =
+            if is_mesh_changed { self.mesh.with(&staged.mesh, staged.is_whole) } else { self.mesh.clone() };
+        if digest.wrapping_add(mesh.digest()) != expected {
             return Err(Gap::Digest);
+        }
+        if mesh.items() > MESH_KNOWN_MAX {
+            return Err(Gap::MeshTooLarge);
         }
         let came: usize = payloads.values().map(|payload| payload.data.length()).sum();
         if !staged.is_whole && self.payloads.bytes() + came > ASSIGNED_PAYLOAD_BYTES_MAX {
             return Err(Gap::TooLarge);
         }
-        let mut delta = Delta { is_whole: staged.is_whole, ..Delta::default() };
+        let mut delta = Delta { is_whole: staged.is_whole, is_mesh_changed, ..Delta::default() };
+        self.mesh = mesh;
         let renewed: BTreeSet<SpecKey> = staged
             .specs
             .iter()
@@ -258,10 +281,19 @@ impl Assigned {
 impl Staged {
     fn add(&mut self, update: AssignmentUpdate) {
         let AssignmentUpdate {
-            results_in, specs, tasks, removed, payloads, payloads_removed, withheld, ..
+            results_in,
+            specs,
+            tasks,
+            removed,
+            payloads,
+            payloads_removed,
+            withheld,
+            mesh,
+            ..
         } = update;
         self.withheld = withheld;
         self.number = results_in;
+        self.mesh.add(mesh);
         for key in payloads_removed {
             self.payloads.remove(&key);
             self.payloads_removed.insert(key);
@@ -338,21 +370,55 @@ mod tests {
         ids.iter().map(|id| TaskId(*id)).collect()
     }
 
+    /// What a whole set changes.
+    fn whole(changed: &[u128], removed: &[u128]) -> Delta {
+        Delta { is_whole: true, changed: ids(changed), removed: ids(removed), is_mesh_changed: true }
+    }
+
+    #[test]
+    fn the_mesh_comes_along_and_counts_in_the_digest() {
+        use crate::mesh::table::tests::{endpoint, service};
+        use common::wire::mesh::{MeshUpdate, endpoint_digest, service_digest};
+        let mut assigned = Assigned::default();
+        let (web, task) = (service(1, 8080), endpoint(1, 1, 1, false));
+        let share = service_digest(&web).wrapping_add(endpoint_digest(&task));
+        let mut first = update(0, &[], &[], &[]);
+        first.mesh = MeshUpdate { services: vec![web], endpoints: vec![task], ..MeshUpdate::default() };
+        first.digest = first.digest.wrapping_add(share);
+        assert_eq!(assigned.apply(first.clone()), Ok(Some(whole(&[], &[]))));
+        assert_eq!(assigned.mesh().items(), 2);
+        // Tasks of its own leave the mesh as it is.
+        let one = [running(1)];
+        let mut second = AssignmentUpdate { specs: vec![spec(1)], ..update(1, &one, &[], &one) };
+        second.digest = second.digest.wrapping_add(share);
+        let delta = assigned.apply(second).unwrap().unwrap();
+        assert!(!delta.is_mesh_changed && assigned.mesh().items() == 2);
+        let mut wrong = update(2, &one, &[], &one);
+        wrong.mesh.endpoints_removed = vec![TaskId(1)];
+        wrong.digest = wrong.digest.wrapping_add(share);
+        assert_eq!(assigned.apply(wrong), Err(Gap::Digest));
+        assert_eq!(assigned.mesh().items(), 2, "nothing has changed");
+        first.mesh = MeshUpdate::default();
+        first.digest = first.digest.wrapping_sub(share);
+        assigned.apply(first).unwrap();
+        assert_eq!(assigned.mesh().items(), 0, "a whole set is all there is");
+    }
+
     #[test]
     fn a_whole_set_and_what_follows() {
         let mut assigned = Assigned::default();
         let (one, two, three) = (running(1), running(2), running(3));
         let both = [one.clone(), two.clone()];
         let delta = assigned.apply(update(0, &both, &[], &both)).unwrap().unwrap();
-        assert_eq!(delta, Delta { is_whole: true, changed: ids(&[1, 2]), removed: vec![] });
+        assert_eq!(delta, whole(&[1, 2], &[]));
         let stopped = task(1, 1, TaskState::Shutdown);
         let now = [stopped.clone(), three.clone()];
         let delta = assigned.apply(update(1, &now, &[2, 9], &now)).unwrap().unwrap();
-        assert_eq!(delta, Delta { is_whole: false, changed: ids(&[1, 3]), removed: ids(&[2]) });
+        assert_eq!(delta, Delta { changed: ids(&[1, 3]), removed: ids(&[2]), ..Delta::default() });
         // A second whole set says what is gone.
         let delta =
             assigned.apply(update(0, std::slice::from_ref(&three), &[], std::slice::from_ref(&three)));
-        assert_eq!(delta.unwrap().unwrap(), Delta { is_whole: true, changed: ids(&[3]), removed: ids(&[1]) });
+        assert_eq!(delta.unwrap().unwrap(), whole(&[3], &[1]));
         assert!(assigned.task(TaskId(3)).is_some() && !assigned.contains(TaskId(1)));
     }
 
@@ -364,7 +430,7 @@ mod tests {
         assert_eq!(assigned.apply(first), Ok(None));
         assert!(!assigned.contains(TaskId(1)), "not before the last part");
         let delta = assigned.apply(update(1, &all[1..], &[], &all)).unwrap().unwrap();
-        assert_eq!(delta, Delta { is_whole: true, changed: ids(&[1, 2]), removed: vec![] });
+        assert_eq!(delta, whole(&[1, 2], &[]));
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct Facts<'a> {
     pub seen: Option<&'a Seen>,
     /// Set once its end was begun from here.
     pub stopping: Option<&'a Stopping>,
+    /// Connections it may have through the mesh are still to be waited for before it is stopped.
+    pub drain: bool,
     /// A command is still to be run before it is stopped.
     pub pre_stop: bool,
     /// Why it cannot be run here at all.
@@ -68,6 +70,8 @@ pub enum Step {
     Watch,
     /// From here on its end is this node's doing; it gets no more connections.
     BeginStop(Stopping),
+    /// Lets the connections it has come to their end.
+    Drain,
     PreStop,
     Stop,
     Remove,
@@ -252,12 +256,14 @@ fn running(
     }
 }
 
-/// Ends what runs, in order: no more connections, the command that goes before, the signal.
+/// Ends what runs, in order: no more connections, the end of those it has, the command that goes before, the signal.
 fn stop(facts: &Facts<'_>, why: Stopping) -> Step {
-    match (facts.stopping, facts.pre_stop) {
-        (None, _) => Step::BeginStop(why),
-        (Some(_), true) => Step::PreStop,
-        (Some(_), false) => Step::Stop,
+    match facts.stopping {
+        None => Step::BeginStop(why),
+        // Of one that is not well, connections have nothing to wait for.
+        Some(Stopping::Wanted) if facts.drain => Step::Drain,
+        Some(_) if facts.pre_stop => Step::PreStop,
+        Some(_) => Step::Stop,
     }
 }
 

@@ -27,6 +27,7 @@ fn facts<'a>(desired: TaskState, status: &'a TaskStatus, seen: Option<&'a Seen>)
         status,
         seen,
         stopping: None,
+        drain: false,
         pre_stop: false,
         refusal: None,
         no_runtime: false,
@@ -138,6 +139,9 @@ fn a_stop_goes_in_order_and_is_called_by_its_reason() {
     let base = facts(Shutdown, &status, Some(&runs));
     assert_eq!(step(base), "beginstop");
     assert_eq!(step(Facts { stopping: Some(&wanted), pre_stop: true, ..base }), "prestop");
+    assert_eq!(step(Facts { stopping: Some(&wanted), pre_stop: true, drain: true, ..base }), "drain");
+    let unhealthy = Stopping::Unhealthy { reason: String::new() };
+    assert_eq!(step(Facts { stopping: Some(&unhealthy), drain: true, ..base }), "stop");
     assert_eq!(step(Facts { stopping: Some(&wanted), ..base }), "stop");
     // One that was found unhealthy is stopped to its end, even while it is wanted.
     assert_eq!(step(Facts { desired: Running, stopping: Some(&sick), ..base }), "stop");
@@ -295,14 +299,14 @@ proptest! {
         state in any_state(),
         seen in any_seen(),
         stopping in any_stopping(),
-        flags: [bool; 8],
+        flags: [bool; 9],
     ) {
-        let [leaving, pre_stop, refused, incomplete, no_runtime, has_ready_check, missing, refresh_due] = flags;
+        let [drain, leaving, pre_stop, refused, incomplete, no_runtime, has_ready_check, missing, refresh_due] = flags;
         let missing = missing.then_some("waiting");
         let status = TaskStatus { ready: has_ready_check, ..status(state) };
         let refusal = refused.then_some("no");
         let facts = Facts {
-            desired, leaving, status: &status, seen: seen.as_ref(), stopping: stopping.as_ref(), pre_stop,
+            desired, leaving, status: &status, seen: seen.as_ref(), stopping: stopping.as_ref(), drain, pre_stop,
             refusal, no_runtime, incomplete, missing, refresh_due, has_ready_check,
         };
         if let Step::Report(news) = next_step(&facts) {
@@ -366,7 +370,9 @@ proptest! {
                         seen = None;
                     }
                     Step::BeginStop(why) => stopping = Some(why),
-                    Step::PreStop | Step::Refresh => prop_assert!(false, "there is no command, and no file"),
+                    Step::Drain | Step::PreStop | Step::Refresh => {
+                        prop_assert!(false, "there is no connection, no command, and no file")
+                    }
                     Step::Stop => { there = exit(143, ""); seen = None; }
                     Step::Remove => { there = Seen::Absent; seen = None; }
                 }

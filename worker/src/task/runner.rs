@@ -11,6 +11,7 @@ use common::limits::{
     STOP_GRACE_DEFAULT, STOP_TIME_EXTRA_MAX,
 };
 use common::object::container::ReadyCheck;
+use common::object::ports::PublishMode;
 use common::object::{TaskId, TaskState, TaskStatus};
 use common::wire::assignment::{AssignedSpec, AssignedTask};
 use tokio::sync::watch;
@@ -56,6 +57,7 @@ pub struct Runner {
     status: TaskStatus,
     stopping: Option<Stopping>,
     seen: Option<Seen>,
+    drained: bool,
     pre_stop_done: bool,
     /// What fails, and how often it did in a row.
     failing: Option<(Kind, u32)>,
@@ -106,6 +108,7 @@ impl Runner {
             status,
             stopping,
             seen: None,
+            drained: false,
             pre_stop_done: false,
             failing: None,
             done: None,
@@ -141,6 +144,8 @@ impl Runner {
                     continue;
                 }
                 Step::BeginStop(why) => {
+                    // Before anybody hears of it: whoever still comes goes to another task.
+                    self.shared.gates().close(self.task, self.grace());
                     self.stopping = Some(why.clone());
                     self.status.ready = false;
                     self.publish();
@@ -148,6 +153,10 @@ impl Runner {
                 }
                 Step::Watch => {
                     self.watch().await;
+                    continue;
+                }
+                Step::Drain => {
+                    self.drain().await;
                     continue;
                 }
                 Step::PreStop => {
@@ -193,6 +202,8 @@ impl Runner {
             status: &self.status,
             seen: self.seen.as_ref(),
             stopping: self.stopping.as_ref(),
+            drain: !self.drained
+                && self.order.spec.ports.iter().any(|port| port.mode == PublishMode::Ingress),
             pre_stop: !container.extra.pre_stop.is_empty() && !self.pre_stop_done && self.setup.is_ok(),
             refusal,
             no_runtime: self.runtime.is_none(),
@@ -299,6 +310,7 @@ impl Runner {
                 Step::Report(_)
                 | Step::Watch
                 | Step::BeginStop(_)
+                | Step::Drain
                 | Step::PreStop
                 | Step::Forget
                 | Step::Wait,
@@ -390,6 +402,20 @@ impl Runner {
             self.status.error = error;
             self.publish();
         }
+    }
+
+    /// The connections it has through the mesh finish what they are at, for as long as its grace period.
+    async fn drain(&mut self) {
+        self.drained = true;
+        self.seen = None;
+        let open = self.shared.gates().drain(self.task, self.grace()).await;
+        if open > 0 {
+            info!(task.id = %self.task, open, "stopping a task that still has connections");
+        }
+    }
+
+    fn grace(&self) -> Duration {
+        self.setup.as_ref().map_or(STOP_GRACE_DEFAULT, |setup| grace(setup))
     }
 
     /// The command before the stop signal. It may fail, and may end the task itself.
@@ -504,6 +530,7 @@ impl Kind {
             Step::Report(_)
             | Step::Watch
             | Step::BeginStop(_)
+            | Step::Drain
             | Step::PreStop
             | Step::Forget
             | Step::Wait => None,

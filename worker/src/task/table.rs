@@ -3,6 +3,7 @@
 //! Plain data behind the agent's lock. Nothing here waits.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use common::object::{TaskId, TaskState, TaskStatus};
@@ -33,6 +34,8 @@ pub struct Entry {
     pub orders: watch::Sender<Order>,
     pub status: watch::Sender<TaskStatus>,
     pub stopping: Option<Stopping>,
+    /// Where its ports may be reached, once somebody has asked.
+    pub addresses: Vec<IpAddr>,
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +66,10 @@ impl Table {
         self.mark(task);
         self.unwritten.specs.insert(key(&order.assigned));
         let (orders, receiver) = watch::channel(order);
-        self.entries.insert(task, Entry { orders, status: watch::Sender::new(status), stopping });
+        self.entries.insert(
+            task,
+            Entry { orders, status: watch::Sender::new(status), stopping, addresses: Vec::new() },
+        );
         receiver
     }
 

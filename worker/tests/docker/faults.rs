@@ -137,7 +137,7 @@ async fn a_hanging_engine_makes_every_step_end_in_time() {
         timeout(limit, node.runtime.remove(task.task)).await.unwrap(),
         timeout(limit, node.runtime.look(task.task)).await.unwrap().map(drop),
         timeout(limit, node.runtime.present()).await.unwrap().map(drop),
-        timeout(limit, node.runtime.address(task.task)).await.unwrap().map(drop),
+        timeout(limit, node.runtime.addresses(task.task)).await.unwrap().map(drop),
         timeout(limit, node.runtime.run_inside(task.task, &["true".into()], limit)).await.unwrap().map(drop),
         timeout(limit, node.runtime.logs(task.task, options)).await.unwrap().map(drop),
     ];

@@ -4,6 +4,7 @@
 //! whatever else the engine does.
 
 mod faults;
+mod names;
 mod registry;
 mod restart;
 mod secrets;
@@ -35,13 +36,13 @@ async fn a_task_lives_from_prepare_to_remove() {
     assert_eq!(node.look(&task).await, Seen::Absent);
     node.prepare(&task).await.unwrap();
     assert_eq!(node.look(&task).await, Seen::Prepared);
-    assert_eq!(node.runtime.address(task.task).await, Ok(None));
+    assert_eq!(node.runtime.addresses(task.task).await, Ok(vec![]));
     node.runtime.start(&task).await.unwrap();
     let Seen::Running { container, ports, health } = node.look(&task).await else { panic!("it runs") };
     assert!(container.pid > 1 && container.id.len() == 64 && container.exit_code.is_none(), "{container:?}");
     assert!(ports.is_empty() && health == Health::Unchecked);
     assert_eq!(node.docker(&["inspect", "-f", "{{.Name}}", &container.id]), format!("/{}", task.name));
-    assert!(node.runtime.address(task.task).await.unwrap().is_some());
+    assert!(!node.runtime.addresses(task.task).await.unwrap().is_empty());
 
     // The trap is set once the line is written.
     let mut options = everything();
@@ -345,7 +346,7 @@ async fn ports_are_published_on_the_node() {
     task.ports = vec![Port { target: 8000, mode: PublishMode::Host, ..Port::default() }];
     let Seen::Running { ports, .. } = node.run(&task).await else { panic!("it runs") };
     assert!(ports.len() == 1 && ports[0].target == 8000 && ports[0].published > 0, "{ports:?}");
-    let address = node.runtime.address(task.task).await.unwrap().unwrap();
+    let address = node.runtime.addresses(task.task).await.unwrap()[0];
     for to in [SocketAddr::new([127, 0, 0, 1].into(), ports[0].published), SocketAddr::new(address, 8000)] {
         let page = tokio::task::spawn_blocking(move || page(to)).await.unwrap();
         assert!(page.ends_with("hello\n"), "{to}: {page}");
@@ -361,11 +362,11 @@ async fn ports_are_published_on_the_node() {
     let host = NetworkAttachment { target: "host".into(), ..NetworkAttachment::default() };
     let on_host = node.task_of(TaskSpec { networks: vec![host], ..TaskSpec::default() });
     node.run(&on_host).await;
-    assert_eq!(node.runtime.address(on_host.task).await, Ok(Some(IpAddr::from([127, 0, 0, 1]))));
+    assert_eq!(node.runtime.addresses(on_host.task).await, Ok(vec![IpAddr::from([127, 0, 0, 1])]));
     let none = NetworkAttachment { target: "none".into(), ..NetworkAttachment::default() };
     let alone = node.task_of(TaskSpec { networks: vec![none], ..TaskSpec::default() });
     node.run(&alone).await;
-    assert_eq!(node.runtime.address(alone.task).await, Ok(None));
+    assert_eq!(node.runtime.addresses(alone.task).await, Ok(vec![]));
 }
 
 /// The page of a server that may still be starting.

@@ -14,6 +14,7 @@ use common::shutdown::Tasks;
 use common::wire::logs::{LogLine, LogStream};
 use futures_util::StreamExt;
 use tokio::time::timeout;
+use worker::mesh::dns::Door;
 use worker::runtime::docker::{Docker, DockerSettings};
 use worker::runtime::files::TaskFiles;
 use worker::runtime::{LogOptions, RunError, Runtime, Seen, TaskSetup};
@@ -45,7 +46,8 @@ pub struct Node {
     /// Where the engine itself listens, whatever the runtime was told.
     engine: PathBuf,
     pub files: Arc<TaskFiles>,
-    tasks: Tasks,
+    pub names: Arc<Door>,
+    pub tasks: Tasks,
 }
 
 impl Node {
@@ -69,10 +71,16 @@ impl Node {
     fn with_id(id: NodeId, engine: &Path, socket: &Path) -> Node {
         let tasks = Tasks::new();
         let files = TaskFiles::new(Path::new("/dev/shm").join(format!("swarm-test-{id}")));
-        let settings =
-            DockerSettings { socket: socket.into(), node: id, prefer_offline: false, files: files.clone() };
+        let names = Arc::new(Door::default());
+        let settings = DockerSettings {
+            socket: socket.into(),
+            node: id,
+            prefer_offline: false,
+            files: files.clone(),
+            names: names.clone(),
+        };
         let runtime = Arc::new(Docker::new(settings, &tasks));
-        Node { id, runtime, engine: engine.into(), files, tasks }
+        Node { id, runtime, engine: engine.into(), files, names, tasks }
     }
 
     pub fn task(&self, container: ContainerSpec) -> TaskSetup {

@@ -18,7 +18,7 @@ async fn a_task_lives_and_leaves_nothing() {
     world.prepare(&web).await.unwrap();
     world.prepare(&web).await.unwrap();
     assert_eq!(world.look(&web).await, Seen::Prepared);
-    assert_eq!(world.runtime.address(web.task).await.unwrap(), None);
+    assert!(world.runtime.addresses(web.task).await.unwrap().is_empty());
     world.start(&web).await;
     world.start(&web).await;
     let pid = world.pid(&web).await;
@@ -26,7 +26,8 @@ async fn a_task_lives_and_leaves_nothing() {
     let seen = world.look(&web).await;
     let Seen::Running { container, health: Health::Unchecked, .. } = &seen else { panic!("{seen:?}") };
     assert_eq!((container.id.clone(), container.exit_code), (format!("process-{pid}"), None));
-    assert_eq!(world.runtime.address(web.task).await.unwrap(), Some([127, 0, 0, 1].into()));
+    let addresses = world.runtime.addresses(web.task).await.unwrap();
+    assert!(addresses.len() == 2 && addresses.iter().all(std::net::IpAddr::is_loopback), "{addresses:?}");
     assert_eq!(world.runtime.present().await.unwrap(), [web.task]);
     // It runs from its first instruction on: what it has to say takes it a moment longer.
     let options = LogOptions { follow: true, ..everything() };

@@ -148,8 +148,8 @@ pub(super) async fn arrive(
         Ok((place, kind)) => {
             let _ = send.set_priority(kind.priority());
             let (from, stream) = match caller {
-                Caller::Member(link) => (Some(link.peer.clone()), link.stream(send, recv)),
-                Caller::Stranger(in_use) => (None, in_use.stream(send, recv)),
+                Caller::Member(link) => (Some(link.peer.clone()), link.stream(send, recv, kind)),
+                Caller::Stranger(in_use) => (None, in_use.stream(send, recv, kind)),
             };
             let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
             place.send(Incoming { from, addr, kind, stream });

@@ -21,6 +21,8 @@ use crate::transport::{Lane, PeerIdentity, Stream, StreamKind};
 const PAYLOAD: u8 = 1;
 /// Asks for nothing but an acknowledgement, which QUIC sends by itself.
 const PROBE: u8 = 2;
+/// Why a stream ends that was cut, as its far end is told.
+const BROKEN_OFF: quinn::VarInt = quinn::VarInt::from_u32(1);
 
 pub(super) struct Link {
     pub connection: quinn::Connection,
@@ -193,7 +195,7 @@ impl Link {
         match opened.await {
             Ok(Ok((send, recv))) => {
                 self.note_sent();
-                Ok(self.stream(send, recv))
+                Ok(self.stream(send, recv, kind))
             }
             Ok(Err(error)) => Err(explain(&error)),
             Err(_) => Err(Lost::Unreachable("it allows no further stream now".into())),
@@ -201,9 +203,14 @@ impl Link {
     }
 
     /// Wraps a stream of either side, so that the link knows that it is in use.
-    pub fn stream(self: &Arc<Self>, send: quinn::SendStream, recv: quinn::RecvStream) -> Stream {
+    pub fn stream(
+        self: &Arc<Self>,
+        send: quinn::SendStream,
+        recv: quinn::RecvStream,
+        kind: StreamKind,
+    ) -> Stream {
         self.streams.fetch_add(1, Ordering::Relaxed);
-        Arc::new(InUse(Some(self.clone()))).stream(send, recv)
+        Arc::new(InUse(Some(self.clone()))).stream(send, recv, kind)
     }
 
     /// Sends now or drops: the oldest waiting one goes when there are too many.
@@ -296,7 +303,7 @@ fn is_for_late(kind: StreamKind) -> bool {
         | StreamKind::RaftAppend
         | StreamKind::RaftSnapshot
         | StreamKind::Manager => true,
-        StreamKind::Join | StreamKind::Session | StreamKind::Logs => false,
+        StreamKind::Join | StreamKind::Session | StreamKind::Logs | StreamKind::Mesh => false,
     }
 }
 
@@ -309,9 +316,14 @@ impl InUse {
         Arc::new(Self(None))
     }
 
-    pub fn stream(self: Arc<Self>, send: quinn::SendStream, recv: quinn::RecvStream) -> Stream {
+    pub fn stream(
+        self: Arc<Self>,
+        send: quinn::SendStream,
+        recv: quinn::RecvStream,
+        kind: StreamKind,
+    ) -> Stream {
         Stream {
-            send: Box::new(SendHalf { stream: send, in_use: self.clone() }),
+            send: Box::new(SendHalf { stream: send, in_use: self.clone(), breaks_off: kind.breaks_off() }),
             recv: Box::new(RecvHalf { stream: recv, _in_use: self }),
         }
     }
@@ -328,6 +340,16 @@ impl Drop for InUse {
 struct SendHalf {
     stream: quinn::SendStream,
     in_use: Arc<InUse>,
+    /// Dropped as it is now, the far end is told that it was cut.
+    breaks_off: bool,
+}
+
+impl Drop for SendHalf {
+    fn drop(&mut self) {
+        if self.breaks_off {
+            let _ = self.stream.reset(BROKEN_OFF); // it may be over already
+        }
+    }
 }
 
 impl AsyncWrite for SendHalf {
@@ -348,7 +370,11 @@ impl AsyncWrite for SendHalf {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let ended = Pin::new(&mut self.stream).poll_shutdown(context);
+        if matches!(ended, Poll::Ready(Ok(()))) {
+            self.breaks_off = false;
+        }
+        ended
     }
 }
 

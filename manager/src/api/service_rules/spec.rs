@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use common::limits::{SERVICE_SPEC_BYTES_MAX, SERVICE_TASKS_MAX};
 use common::object::container::{ContainerSpec, Mount, MountKind};
 use common::object::placement::Constraint;
-use common::object::ports::PublishMode;
+use common::object::ports::{PROXY_PROTOCOL_LABEL, Port, ProxyProtocol, PublishMode};
 use common::object::service::RuntimeKind;
 use common::object::template::check_templates;
 use common::object::{NetworkId, ServiceMode, ServiceSpec, TaskSpec};
@@ -39,15 +39,21 @@ pub fn check(spec: &ServiceSpec) -> Result<(), ApiError> {
 pub fn warnings(spec: &ServiceSpec) -> Vec<String> {
     let mut warnings = Vec::new();
     let ports = spec.endpoint.iter().flat_map(|endpoint| &endpoint.ports);
-    let ingress: Vec<String> = ports
-        .filter(|port| port.mode == PublishMode::Ingress)
-        .map(|port| format!("{}/{}", port.target, port.protocol))
-        .collect();
-    if !ingress.is_empty() {
+    // Containers have addresses of their own; processes share those of their node.
+    let is_same = |port: &&Port| {
+        spec.task.runtime == RuntimeKind::Process
+            && port.mode == PublishMode::Ingress
+            && port.published == port.target
+    };
+    for port in ports.filter(is_same) {
         warnings.push(format!(
-            "port {} is published in ingress mode, which this version keeps and does not carry yet: use mode=host to reach the tasks on their own nodes",
-            ingress.join(", ")
+            "port {}/{} is published under its own number: each node listens on it for the cluster, so a process that listens on all addresses of its node finds it taken: publish it under another number",
+            port.target, port.protocol
         ));
+    }
+    let proxied = spec.labels.iter().filter(|(name, _)| name.starts_with(PROXY_PROTOCOL_LABEL));
+    for (name, value) in proxied.filter(|(_, value)| value.parse::<ProxyProtocol>().is_err()) {
+        warnings.push(format!("label {name}={value} has no effect: it takes v1 or v2"));
     }
     let known = |over: &&String| over.starts_with("node.labels.") || over.starts_with("engine.labels.");
     for over in spec.task.placement.spread_over.iter().filter(|over| !known(over)) {

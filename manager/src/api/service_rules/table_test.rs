@@ -136,8 +136,16 @@ fn what_is_odd_but_harmless_is_a_service() {
 #[test]
 fn warnings_say_what_is_kept_and_not_done() {
     let spec = with("/EndpointSpec", json!({"Ports": [{"TargetPort": 80, "PublishedPort": 8080}]}));
-    let said = warnings(&read(spec).expect("a spec"));
-    assert!(said.len() == 1 && said[0].starts_with("port 80/tcp is published in ingress mode"), "{said:?}");
+    assert!(warnings(&read(spec).expect("a spec")).is_empty());
+    let mut spec = json!({"Name": "p", "TaskTemplate": {"Runtime": "process", "ContainerSpec": {"Command": ["/bin/true"]}},
+        "EndpointSpec": {"Ports": [{"TargetPort": 80, "PublishedPort": 80}]}});
+    let said = warnings(&read(spec.clone()).expect("a spec"));
+    assert!(
+        said.len() == 1 && said[0].starts_with("port 80/tcp is published under its own number"),
+        "{said:?}"
+    );
+    spec["EndpointSpec"]["Ports"][0]["PublishedPort"] = json!(8080);
+    assert!(warnings(&read(spec).expect("a spec")).is_empty());
     let spread = json!({"Preferences": [{"Spread": {"SpreadDescriptor": "rack"}}, {"Spread": {"SpreadDescriptor": "node.labels.rack"}}]});
     let said = warnings(&read(with("/TaskTemplate/Placement", spread)).expect("a spec"));
     assert!(said.len() == 1 && said[0].contains("spread=rack has no effect"), "{said:?}");

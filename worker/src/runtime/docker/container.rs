@@ -5,17 +5,24 @@
 //!
 //! Not here: what the container may use and reach (`host`), its mounts (`mounts`).
 
+use std::net::IpAddr;
+
 use bollard::models::{ContainerCreateBody, HealthConfig};
 use common::object::container::HealthCheck;
 use common::object::resources::{GenericGrant, GenericStock};
 
 use super::host::{host, port_name};
-use super::names;
+use super::names::labels;
 use crate::runtime::files::FileMount;
 use crate::runtime::{RunError, TaskSetup};
 
-/// What the engine is asked to create. `files` are its secrets and configs, in place.
-pub fn container(setup: &TaskSetup, files: &[FileMount]) -> Result<ContainerCreateBody, RunError> {
+/// What the engine is asked to create. `files` are its secrets and configs, in place; `names` is where it finds the
+/// names of services.
+pub fn container(
+    setup: &TaskSetup,
+    files: &[FileMount],
+    names: Option<IpAddr>,
+) -> Result<ContainerCreateBody, RunError> {
     let spec = &setup.spec.container;
     Ok(ContainerCreateBody {
         image: Some(spec.image.clone()),
@@ -23,7 +30,7 @@ pub fn container(setup: &TaskSetup, files: &[FileMount]) -> Result<ContainerCrea
         entrypoint: some_list(&spec.command),
         cmd: some_list(&spec.args),
         env: some_list(&environment(&spec.env, &setup.granted)),
-        labels: Some(names::labels(setup)),
+        labels: Some(labels(setup)),
         hostname: some_text(&spec.hostname),
         working_dir: some_text(&spec.dir),
         user: some_text(&spec.user),
@@ -36,7 +43,7 @@ pub fn container(setup: &TaskSetup, files: &[FileMount]) -> Result<ContainerCrea
             .map(|grace| i64::try_from(whole_seconds(grace)).unwrap_or(i64::MAX)),
         healthcheck: spec.health.as_ref().map(health),
         exposed_ports: some_list(&setup.ports.iter().map(port_name).collect::<Vec<_>>()),
-        host_config: Some(host(setup, files)?),
+        host_config: Some(host(setup, files, names)?),
         ..ContainerCreateBody::default()
     })
 }

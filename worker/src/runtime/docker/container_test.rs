@@ -40,11 +40,11 @@ fn of(container: ContainerSpec) -> TaskSetup {
 }
 
 fn sent(setup: &TaskSetup) -> Value {
-    serde_json::to_value(container(setup, &[]).unwrap()).unwrap()
+    serde_json::to_value(container(setup, &[], None).unwrap()).unwrap()
 }
 
 fn refused(setup: &TaskSetup) -> String {
-    match container(setup, &[]) {
+    match container(setup, &[], None) {
         Err(RunError::Fatal(words)) => words,
         other => panic!("refused for good: {other:?}"),
     }
@@ -135,7 +135,7 @@ fn secrets_and_configs_are_mounted_and_said_nowhere_else() {
     });
     let file =
         FileMount { source: "/run/swarm/tasks/t/secrets/key".into(), target: "/run/secrets/key".into() };
-    let sent = serde_json::to_value(container(&setup, &[file]).unwrap()).unwrap();
+    let sent = serde_json::to_value(container(&setup, &[file], None).unwrap()).unwrap();
     let mount = json!({
         "Type": "bind", "Source": "/run/swarm/tasks/t/secrets/key", "Target": "/run/secrets/key", "ReadOnly": true,
     });
@@ -189,6 +189,28 @@ fn networks_are_the_engines_own() {
     assert_eq!(refused(&networks(&["mine"])), only("mine"));
     assert_eq!(refused(&networks(&["host", "mine"])), only("mine"));
     assert_eq!(refused(&networks(&["host", "bridge"])), "a container is in network host or bridge, not both");
+}
+
+#[test]
+fn names_are_asked_at_the_node() {
+    let networks = |names: &[&str]| {
+        let attach =
+            |name: &&str| NetworkAttachment { target: (*name).into(), ..NetworkAttachment::default() };
+        setup(TaskSpec { networks: names.iter().map(attach).collect(), ..TaskSpec::default() })
+    };
+    let dns = |names: &[&str], server: Option<&str>| {
+        let server = server.map(|text| text.parse().unwrap());
+        let sent = serde_json::to_value(container(&networks(names), &[], server).unwrap()).unwrap();
+        [sent["HostConfig"]["Dns"].clone(), sent["HostConfig"]["DnsOptions"].clone()]
+    };
+    let given = [json!(["172.17.0.1"]), json!(["ndots:0"])];
+    assert_eq!(dns(&[], Some("172.17.0.1")), given);
+    assert_eq!(dns(&["bridge"], Some("172.17.0.1")), given);
+    for (networks, server) in
+        [(&["host"][..], Some("172.17.0.1")), (&["none"], Some("172.17.0.1")), (&[], None)]
+    {
+        assert_eq!(dns(networks, server), [Value::Null, Value::Null], "{networks:?}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Pure, as `container`.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use bollard::models::{
     DeviceMapping, DeviceRequest, HostConfig, HostConfigIsolationEnum, HostConfigLogConfig, PortBinding,
@@ -15,17 +16,20 @@ use common::object::service::NetworkAttachment;
 
 use super::container::{some_list, some_text};
 use super::mounts::mounts;
+use crate::mesh::dns::given;
 use crate::runtime::files::FileMount;
 use crate::runtime::{RunError, TaskSetup};
 
 /// The least that engines take as reservation: a smaller one, which may be asked for, would be refused.
 const MEMORY_RESERVATION_BYTES_MIN: i64 = 6 << 20;
 
-pub fn host(setup: &TaskSetup, files: &[FileMount]) -> Result<HostConfig, RunError> {
+pub fn host(setup: &TaskSetup, files: &[FileMount], names: Option<IpAddr>) -> Result<HostConfig, RunError> {
     let spec = &setup.spec.container;
     let extra = &spec.extra;
     let mode = network_mode(&setup.spec.networks)?;
-    let dns = spec.dns.clone().unwrap_or_default();
+    // In the machine's own network it has the machine's resolvers, and in none nobody to ask.
+    let is_on_bridge = matches!(mode.as_str(), "default" | "bridge");
+    let dns = given::container(spec.dns.as_ref(), names.filter(|_| is_on_bridge));
     let mut config = HostConfig {
         port_bindings: (mode != HOST_NETWORK)
             .then(|| bindings(&setup.ports))

@@ -3,7 +3,7 @@
 //! - `container`, `host`, `mounts`: PURE, a task's spec as the engine's container. `seen`: PURE, and back.
 //! - `names`: the labels by which a container is found again. `containers`: its steps.
 //! - `image`: pulls. `command`: commands inside. `logs`, `frames`: what it wrote.
-//! - `engine`: calls, their turns and bounds, what errors mean. `watch`: the stream of events, and who waits for one.
+//! - `bridge`: the network that containers are in. `engine`: calls, their turns and bounds, what errors mean. `watch`: the stream of events, and who waits for one.
 //!
 //! Several daemons may share one engine: each sees the containers that bear its node's id and no others.
 //!
@@ -33,7 +33,9 @@ use self::image::Images;
 use self::watch::Known;
 use super::files::{Reader, TaskFiles};
 use super::{CommandResult, LogOptions, Progress, RunError, Runtime, Seen, TaskSetup};
+use crate::mesh::dns::Door;
 
+mod bridge;
 mod command;
 mod container;
 #[cfg(test)]
@@ -62,6 +64,8 @@ pub struct DockerSettings {
     pub prefer_offline: bool,
     /// Where secrets and configs lie for the engine to mount. It has to see the same folder.
     pub files: Arc<TaskFiles>,
+    /// Where containers find the names of services.
+    pub names: Arc<Door>,
 }
 
 /// What the daemon's environment says about `DockerSettings::prefer_offline`.
@@ -74,6 +78,7 @@ pub struct Docker {
     containers: Containers,
     images: Images,
     files: Arc<TaskFiles>,
+    names: Arc<Door>,
     tasks: Tasks,
     in_hand: Mutex<HashMap<TaskId, Weak<tokio::sync::Mutex<()>>>>,
 }
@@ -88,6 +93,7 @@ impl Docker {
             images: Images::new(engine.clone(), tasks.clone(), settings.prefer_offline),
             containers: Containers { engine, known },
             files: settings.files,
+            names: settings.names,
             tasks: tasks.clone(),
             in_hand: Mutex::default(),
         }
@@ -96,6 +102,11 @@ impl Docker {
     async fn container_of(&self, task: TaskId) -> Result<ContainerInspectResponse, RunError> {
         let gone = || RunError::Fatal(format!("task {task} has no container on this node"));
         self.containers.find(task).await?.ok_or_else(gone)
+    }
+
+    /// The node's own address on the engine's bridge; none where the engine has none.
+    pub async fn bridge(&self) -> Result<Option<IpAddr>, RunError> {
+        Ok(bridge::address(&self.containers.engine).await?)
     }
 
     /// Carries out a step to its end even when nobody waits for it any more.
@@ -147,7 +158,7 @@ impl Runtime for Docker {
             if self.containers.find_by_name(setup).await?.is_some() {
                 return Ok(());
             }
-            let body = container::container(setup, &self.files.mounts(setup)?)?;
+            let body = container::container(setup, &self.files.mounts(setup)?, self.names.server())?;
             let image = &setup.spec.container.image;
             let auth = setup.spec.registry_auth.as_ref().filter(|auth| !auth.reveal().is_empty());
             self.images.ensure(image, auth, progress).await?;
@@ -168,10 +179,10 @@ impl Runtime for Docker {
 
     fn look(&self, task: TaskId) -> BoxFuture<'_, Result<Seen, RunError>> {
         Box::pin(async move {
-            match self.containers.find(task).await? {
-                Some(found) => seen::seen(&found),
-                None => Ok(Seen::Absent),
-            }
+            let found = self.containers.find(task).await?;
+            let addresses = found.as_ref().map_or_else(|| Ok(Vec::new()), seen::addresses)?;
+            self.names.note(task, addresses.first().copied());
+            found.as_ref().map_or(Ok(Seen::Absent), seen::seen)
         })
     }
 
@@ -252,11 +263,11 @@ impl Runtime for Docker {
         })
     }
 
-    fn address(&self, task: TaskId) -> BoxFuture<'_, Result<Option<IpAddr>, RunError>> {
+    fn addresses(&self, task: TaskId) -> BoxFuture<'_, Result<Vec<IpAddr>, RunError>> {
         Box::pin(async move {
             match self.containers.find(task).await? {
-                Some(found) => seen::address(&found),
-                None => Ok(None),
+                Some(found) => seen::addresses(&found),
+                None => Ok(Vec::new()),
             }
         })
     }

@@ -51,20 +51,20 @@ pub fn seen(found: &ContainerInspectResponse) -> Result<Seen, RunError> {
 }
 
 /// Where its ports can be reached from this node.
-pub fn address(found: &ContainerInspectResponse) -> Result<Option<IpAddr>, RunError> {
+pub fn addresses(found: &ContainerInspectResponse) -> Result<Vec<IpAddr>, RunError> {
     if stage(found)? != Stage::Running {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let mode = found.host_config.as_ref().and_then(|host| host.network_mode.as_deref());
     if mode == Some("host") {
-        return Ok(Some(Ipv4Addr::LOCALHOST.into()));
+        return Ok(vec![Ipv4Addr::LOCALHOST.into()]);
     }
     let networks = found.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
     let mut networks: Vec<_> = networks.into_iter().flatten().collect();
     networks.sort_by_key(|(name, _)| name.as_str());
     let addresses =
         networks.iter().flat_map(|(_, network)| [&network.ip_address, &network.global_ipv6_address]);
-    Ok(addresses.flatten().find_map(|text| text.parse().ok()))
+    Ok(addresses.flatten().filter_map(|text| text.parse().ok()).collect())
 }
 
 fn reason(state: &ContainerState) -> String {
@@ -200,17 +200,17 @@ mod tests {
         }));
         let Ok(Seen::Running { ports, .. }) = seen(&running) else { panic!("it runs") };
         assert_eq!(ports, [port("tcp", 80, 8080), port("udp", 53, 49153)]);
-        assert_eq!(address(&running), Ok(Some("172.17.0.2".parse().unwrap())));
+        assert_eq!(addresses(&running).unwrap().first(), Some(&"172.17.0.2".parse().unwrap()));
 
         let on_host = found(serde_json::json!({
             "State": {"Status": "running"}, "HostConfig": {"NetworkMode": "host"},
             "NetworkSettings": {"Networks": {"host": {"IPAddress": ""}}},
         }));
-        assert_eq!(address(&on_host), Ok(Some("127.0.0.1".parse().unwrap())));
+        assert_eq!(addresses(&on_host), Ok(vec!["127.0.0.1".parse().unwrap()]));
         let alone = found(serde_json::json!({
             "State": {"Status": "running"}, "NetworkSettings": {"Networks": {"none": {"IPAddress": ""}}},
         }));
-        assert_eq!(address(&alone), Ok(None));
+        assert_eq!(addresses(&alone), Ok(vec![]));
     }
 
     #[test]

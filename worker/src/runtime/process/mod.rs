@@ -53,7 +53,7 @@ use nix::sys::signal::Signal;
 use tokio::io::AsyncReadExt;
 
 use self::cgroup::Hierarchy;
-use self::folder::TaskFolder;
+use self::folder::{Launch, TaskFolder};
 use self::live::Live;
 use self::log::follow::LogWatch;
 use self::look::Found;
@@ -175,6 +175,9 @@ impl Inner {
             // A damaged one is reported when its task is looked at.
             if let Ok(Some(launch)) = self.folder(task).launch() {
                 ports.note(task, &launch.ports);
+                if let Some(address) = address_of(&launch) {
+                    ports.note_address(task, address);
+                }
             }
         }
         let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
@@ -215,10 +218,11 @@ impl Inner {
         let not_enforced = plan.not_enforced.join(", ");
         let mut book = self.ports.lock().expect("no holder panics");
         let ports = book.give(setup.task, &setup.ports).map_err(RunError::Temporary)?;
+        let address = book.give_address(setup.task);
         let launch = self
             .files
             .process_folders(setup)
-            .and_then(|files| setup::launch(setup, &folder, ports, plan, &files))
+            .and_then(|files| setup::launch(setup, &folder, (ports, address), plan, &files))
             .inspect_err(|_| book.forget(setup.task))
             .map_err(RunError::Fatal)?;
         drop(book);
@@ -347,6 +351,12 @@ impl Inner {
     }
 }
 
+/// The address a task was given for its ports.
+fn address_of(launch: &Launch) -> Option<Ipv4Addr> {
+    let (_, address) = launch.program.env.iter().find(|(name, _)| name == setup::ADDRESS)?;
+    address.parse().ok()
+}
+
 /// Starts the supervisor of a task and hears what it says of the start.
 async fn ask_to_start(supervisor: &Path, folder: &TaskFolder) -> Result<Answer, RunError> {
     let mut child = tokio::process::Command::new(supervisor)
@@ -471,10 +481,11 @@ impl Runtime for ProcessRuntime {
         .boxed()
     }
 
-    fn address(&self, task: TaskId) -> BoxFuture<'_, Result<Option<IpAddr>, RunError>> {
+    fn addresses(&self, task: TaskId) -> BoxFuture<'_, Result<Vec<IpAddr>, RunError>> {
         async move {
-            let running = matches!(self.inner.look(task).await?, Found::Running(..));
-            Ok(running.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST)))
+            let Found::Running(_, launch) = self.inner.look(task).await? else { return Ok(Vec::new()) };
+            // Many programs know no other address than that of the machine.
+            Ok(address_of(&launch).into_iter().chain([Ipv4Addr::LOCALHOST]).map(IpAddr::V4).collect())
         }
         .boxed()
     }

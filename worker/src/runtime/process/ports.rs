@@ -1,4 +1,5 @@
-//! Host-mode ports of this node's process tasks: which are given out, and a free one where any will do.
+//! Host-mode ports of this node's process tasks: which are given out, and a free one where any will do. And a loopback
+//! address for each task, so that several can listen on the same port.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,6 +12,7 @@ use common::object::ports::{Port, Protocol};
 #[derive(Debug, Default)]
 pub struct PortBook {
     given: BTreeMap<(Protocol, u16), TaskId>,
+    addresses: BTreeMap<Ipv4Addr, TaskId>,
 }
 
 impl PortBook {
@@ -21,6 +23,24 @@ impl PortBook {
 
     pub fn forget(&mut self, task: TaskId) {
         self.given.retain(|_, owner| *owner != task);
+        self.addresses.retain(|_, owner| *owner != task);
+    }
+
+    /// Notes that a task has this address from an earlier life of the daemon.
+    pub fn note_address(&mut self, task: TaskId, address: Ipv4Addr) {
+        self.addresses.insert(address, task);
+    }
+
+    /// A loopback address of the task's own. It follows from its id, so that daemons on one machine seldom give the
+    /// same one.
+    pub fn give_address(&mut self, task: TaskId) -> Ipv4Addr {
+        let mixed = ((task.0 >> 64) as u64 ^ task.0 as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let free = |address: &Ipv4Addr| self.addresses.get(address).is_none_or(|owner| *owner == task);
+        let address =
+            (0..=self.addresses.len() as u64).map(|step| loopback(mixed.wrapping_add(step))).find(free);
+        let address = address.unwrap_or(Ipv4Addr::LOCALHOST); // there are more of them than tasks
+        self.addresses.insert(address, task);
+        address
     }
 
     /// The ports of a task, with a number where any will do. A task binds its ports itself, and later, so a number
@@ -47,6 +67,12 @@ impl PortBook {
     }
 }
 
+/// One of eight million: 127.128.0.1 to 127.254.255.254, where nobody else looks for one.
+fn loopback(number: u64) -> Ipv4Addr {
+    let (network, place, host) = (number >> 16, number >> 8, number);
+    Ipv4Addr::new(127, 128 + (network % 127) as u8, (place % 256) as u8, 1 + (host % 254) as u8)
+}
+
 /// A port that nobody uses now, as the kernel picks it.
 fn unused(protocol: Protocol) -> io::Result<u16> {
     let any = (Ipv4Addr::UNSPECIFIED, 0);
@@ -62,6 +88,22 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn each_task_has_an_address_of_its_own() {
+        let mut book = PortBook::default();
+        let addresses: BTreeSet<Ipv4Addr> = (0..5000).map(|task| book.give_address(TaskId(task))).collect();
+        assert_eq!(addresses.len(), 5000);
+        assert!(addresses.iter().all(|address| address.is_loopback() && address.octets()[1] >= 128));
+        assert_eq!(book.give_address(TaskId(7)), PortBook::default().give_address(TaskId(7)), "and keeps it");
+        // Whoever has the one that a task would get keeps it.
+        let mut taken = PortBook::default();
+        let wanted = book.give_address(TaskId(7));
+        taken.note_address(TaskId(1), wanted);
+        assert_ne!(taken.give_address(TaskId(7)), wanted);
+        taken.forget(TaskId(1));
+        assert_eq!(taken.give_address(TaskId(7)), wanted);
+    }
 
     #[test]
     fn no_port_is_given_twice() {

@@ -3,6 +3,7 @@
 //! Nothing a task asks for is passed over: what a process cannot have is refused by name.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use common::limits::{PROCESS_LOG_FILE_BYTES, PROCESS_LOG_FILES, PROCESS_STOP_GRACE};
@@ -27,12 +28,16 @@ pub fn marker(task: &str) -> (String, String) {
     ("SWARM_TASK_ID".into(), task.into())
 }
 
-/// Checks a task and says how to run it. `ports` are given out, `plan` is made, `files` are the folders of its secrets
+/// A variable with the address that a task's published ports are looked for at: its own, so that several tasks on a
+/// node can listen on the same port.
+pub const ADDRESS: &str = "SWARM_TASK_ADDRESS";
+
+/// Checks a task and says how to run it. `ports` and `address` are given out, `plan` is made, `files` are the folders of its secrets
 /// and configs.
 pub fn launch(
     setup: &TaskSetup,
     folder: &TaskFolder,
-    ports: Vec<Port>,
+    (ports, address): (Vec<Port>, Ipv4Addr),
     plan: Plan,
     files: &[(&'static str, PathBuf)],
 ) -> Result<Launch, String> {
@@ -52,7 +57,7 @@ pub fn launch(
     Ok(Launch {
         program: Program {
             command,
-            env: environment(setup, &owner, &ports, files),
+            env: environment(setup, &owner, (&ports, address), files),
             folder: (!spec.dir.is_empty()).then(|| spec.dir.clone().into()),
             work: folder.work(),
             identity: owner.identity,
@@ -147,12 +152,12 @@ fn refused(spec: &TaskSpec) -> Vec<&'static str> {
     asked.into_iter().filter(|(asked, _)| *asked).map(|(_, name)| name).collect()
 }
 
-/// The whole environment of a task; what its service says comes last and wins, the marker and the way to its files
-/// apart.
+/// The whole environment of a task; what its service says comes last and wins, the marker, its address and the way
+/// to its files apart.
 fn environment(
     setup: &TaskSetup,
     owner: &Owner,
-    ports: &[Port],
+    (ports, address): (&[Port], Ipv4Addr),
     files: &[(&'static str, PathBuf)],
 ) -> Vec<(String, String)> {
     let mut env: BTreeMap<String, String> = BTreeMap::new();
@@ -179,6 +184,7 @@ fn environment(
     for (name, folder) in files {
         env.insert(name.to_string(), folder.to_string_lossy().into_owned());
     }
+    env.insert(ADDRESS.into(), address.to_string());
     let (name, value) = marker(&setup.task.to_string());
     env.insert(name, value);
     env.into_iter().collect()
@@ -261,7 +267,8 @@ pub mod tests {
 
     fn launched(setup: &TaskSetup) -> Result<Launch, String> {
         let files = [("SWARM_SECRETS_DIR", "/run/x/secrets".into())];
-        launch(setup, &TaskFolder::new("/tasks/x".into()), setup.ports.clone(), Plan::default(), &files)
+        let given = (setup.ports.clone(), Ipv4Addr::new(127, 128, 0, 1));
+        launch(setup, &TaskFolder::new("/tasks/x".into()), given, Plan::default(), &files)
     }
 
     fn runs(change: impl FnOnce(&mut ContainerSpec)) -> Result<Launch, String> {
@@ -313,6 +320,7 @@ pub mod tests {
                 "EMPTY=".into(),
                 "USER".into(),
                 "SWARM_TASK_ID=forged".into(),
+                "SWARM_TASK_ADDRESS=0.0.0.0".into(),
             ],
             ..ContainerSpec::default()
         });
@@ -338,6 +346,7 @@ pub mod tests {
             &format!("PATH={PATH}"),
             "SWARM_PORT_80=8080",
             "SWARM_SECRETS_DIR=/run/x/secrets",
+            "SWARM_TASK_ADDRESS=127.128.0.1",
             "SWARM_TASK_ID=0000000000000000000000007",
         ];
         assert_eq!(lines, expected);

@@ -80,6 +80,7 @@ fn issue(root: &RootAuthority, request: &CertificateRequest) -> JoinResponse {
             cluster: CLUSTER,
             role,
             managers: Vec::new(),
+            at_rest: None,
             liveness: Default::default(),
         }),
         Err(error) => JoinResponse::Refused { reason: error.to_string() },

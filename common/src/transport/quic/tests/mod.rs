@@ -261,6 +261,36 @@ async fn every_kind_travels_on_its_lane() {
 }
 
 #[tokio::test]
+async fn a_connection_of_the_mesh_that_is_dropped_is_a_break_and_one_that_is_shut_down_an_end() {
+    let (root, a, b) = trio();
+    let (identity, listen) = (identity(&root, 12, Role::Worker), loopbacks()[0]);
+    let tasks = Tasks::new();
+    let settings = QuicSettings::new(listen);
+    let (near, mut arrivals) =
+        QuicTransport::start(settings, identity, &tasks, Arc::new(SystemClock)).unwrap();
+    let peer = Peer { node: NodeId(12), addr: near.local_addr() };
+    for (kind, shut, ends_well) in
+        [(StreamKind::Mesh, false, false), (StreamKind::Mesh, true, true), (StreamKind::Session, false, true)]
+    {
+        let mut stream = a.transport.open(peer, kind).await.unwrap();
+        stream.send.write_all(b"half a word").await.unwrap();
+        let mut incoming = arrivals.streams.recv().await.unwrap();
+        let mut word = [0; 11];
+        incoming.stream.recv.read_exact(&mut word).await.unwrap();
+        if shut {
+            stream.send.shutdown().await.unwrap();
+        }
+        drop(stream);
+        let end = incoming.stream.recv.read(&mut word).await;
+        assert_eq!(end.is_ok(), ends_well, "{kind:?} {shut}: {end:?}");
+    }
+    near.stop().await;
+    tasks.stop().await;
+    a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test]
 async fn a_datagram_of_the_full_size_passes_on_a_fresh_connection() {
     let (_root, a, b) = trio();
     let full = Bytes::from(vec![7; GOSSIP_DATAGRAM_BYTES_MAX]);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::time::Monotonic;
+use crate::time::Monotonic;
 
 /// Tokens that fill up by the second, as many as `burst`.
 #[derive(Clone, Copy, Debug)]
