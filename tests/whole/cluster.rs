@@ -362,7 +362,12 @@ impl Cluster {
         let tables = self.store.snapshot();
         let look = if std::mem::take(&mut session.resync) { Told::everything } else { Told::update };
         for update in look(&mut session.told, &tables, node) {
-            session.down.send(self.now, Down::Assignments(update), &mut self.random, self.unkind.doubled);
+            session.down.send(
+                self.now,
+                Down::Assignments(Box::new(update)),
+                &mut self.random,
+                self.unkind.doubled,
+            );
         }
         let mut arrived = Vec::new();
         while let Some(message) = session.down.arrived(self.now) {
@@ -378,7 +383,7 @@ impl Cluster {
         match message {
             Down::Reported(number) => drop(machine.with_agent(|agent| agent.reported(number))),
             Down::Assignments(update) => {
-                let gap = machine.with_agent(|agent| agent.update(update).err()).flatten();
+                let gap = machine.with_agent(|agent| agent.update(*update).err()).flatten();
                 if let Some(gap) = gap {
                     if let Some(session) = self.links.get_mut(&node).and_then(|link| link.session.as_mut()) {
                         session.is_lost = true;

@@ -17,7 +17,7 @@ pub enum Up {
 /// And from the leader.
 #[derive(Clone, Debug)]
 pub enum Down {
-    Assignments(AssignmentUpdate),
+    Assignments(Box<AssignmentUpdate>),
     Reported(u64),
 }
 
