@@ -38,7 +38,8 @@ use crate::runtime::Runtime;
 use crate::setup::Place;
 use crate::task::assigned::Gap;
 use crate::task::next_step::Stopping;
-use crate::task::runner::{Order, Runner};
+use crate::task::order::Order;
+use crate::task::runner::Runner;
 use crate::task::slots::Slots;
 use crate::task::table::{Entry, Table, restored_orders};
 

@@ -13,7 +13,6 @@ use common::limits::{
 use common::object::container::ReadyCheck;
 use common::object::ports::PublishMode;
 use common::object::{TaskId, TaskState, TaskStatus};
-use common::wire::assignment::{AssignedSpec, AssignedTask};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -21,24 +20,13 @@ use tracing::{debug, info, warn};
 use super::next_step::{
     Facts, Failure, News, Step, Stopping, after_failure, after_success, next_step, retry_pause,
 };
+use super::order::{Order, other_intent, other_wish};
 use super::slots::{Slots, begun_within, within};
 use crate::agent::Shared;
 use crate::payloads::{Given, Problem, has_files, has_refreshing_files};
 use crate::ready;
 use crate::runtime::{RunError, Runtime, Seen, TaskSetup};
 use crate::setup::task_setup;
-
-/// What is wanted of a task, as the agent tells its runner.
-#[derive(Clone, Debug)]
-pub struct Order {
-    pub assigned: AssignedTask,
-    pub spec: Arc<AssignedSpec>,
-    /// The spec comes from the disk, and had credentials.
-    pub is_incomplete: bool,
-    pub is_leaving: bool,
-    /// Its secrets and configs, as far as they are here.
-    pub given: Given,
-}
 
 pub struct Runner {
     shared: Arc<Shared>,
@@ -504,20 +492,6 @@ impl Runner {
     }
 }
 
-impl Order {
-    fn is_same(&self, other: &Order) -> bool {
-        self.intent() == other.intent()
-            && self.is_incomplete == other.is_incomplete
-            && Arc::ptr_eq(&self.spec, &other.spec)
-            && self.given == other.given
-    }
-
-    /// What a step has to be dropped for when it changes.
-    fn intent(&self) -> (TaskState, bool) {
-        (self.assigned.desired, self.is_leaving)
-    }
-}
-
 impl Kind {
     fn of(step: &Step) -> Option<Self> {
         match step {
@@ -547,16 +521,6 @@ impl Kind {
             Kind::Remove => "removing",
         }
     }
-}
-
-/// Returns once something else is wanted.
-async fn other_intent(orders: &mut watch::Receiver<Order>, intent: (TaskState, bool)) {
-    let _ = orders.wait_for(|order| order.intent() != intent).await;
-}
-
-/// Returns once something else is wanted, or its secrets and configs are others.
-async fn other_wish(orders: &mut watch::Receiver<Order>, intent: (TaskState, bool), given: &Given) {
-    let _ = orders.wait_for(|order| order.intent() != intent || order.given != *given).await;
 }
 
 /// The next verdict on a task's readiness; none comes where nothing checks it.

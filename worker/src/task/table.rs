@@ -12,8 +12,8 @@ use tokio::sync::watch;
 
 use super::assigned::{Assigned, SpecKey};
 use super::next_step::Stopping;
+use super::order::Order;
 use super::outbox::Outbox;
-use super::runner::Order;
 use crate::disk::{Record, Restored, StoredSpec, StoredTask};
 use crate::payloads::Given;
 

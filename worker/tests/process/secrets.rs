@@ -112,7 +112,8 @@ async fn a_refresh_replaces_a_file_whole_and_tells_the_process() {
     let long = ["two".repeat(100_000), "three".repeat(60_000)];
     // Whoever reads all the while gets one value or the other.
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
-    let values = [b"one".to_vec(), long[0].clone().into_bytes(), long[1].clone().into_bytes()];
+    let values =
+        [b"one".to_vec(), long[0].clone().into_bytes(), long[1].clone().into_bytes(), b"last".to_vec()];
     let reader = std::thread::spawn({
         let path = path.clone();
         move || -> io::Result<usize> {
