@@ -54,10 +54,11 @@ pub async fn measure(options: &Options) -> anyhow::Result<Table> {
 /// Kills what a task runs, behind its node's back, and waits for the next one in its place.
 async fn killed(runtime: Runtime, engine: Option<&Engine>, options: &Options) -> anyhow::Result<Row> {
     let mut scene = Scene::new(runtime, 1, 0).await?;
-    scene.create(&runtime.service("web", 1)).await?;
-    scene.until_running("web", 1).await?;
     let (mut times, mut starts) = (Vec::new(), Vec::new());
     for _ in 0..options.times(TIMES) {
+        // A service of its own each time: one whose tasks fail again and again is started later and later, on purpose.
+        scene.create(&runtime.service("web", 1)).await?;
+        scene.until_running("web", 1).await?;
         if let Some(engine) = engine {
             let (ids, took) = engine.run(1, 1).await?;
             engine.remove(&ids).await?;
@@ -71,8 +72,8 @@ async fn killed(runtime: Runtime, engine: Option<&Engine>, options: &Options) ->
         }
         let next = |task: &Task| task.runs() && task.id != victim.id;
         times.push(scene.until_tasks("web", |tasks| tasks.iter().any(next)).await?.since(start));
+        scene.clear("web").await?;
     }
-    scene.clear("web").await?;
     let limit = match median(&starts) {
         Some(start) => Limit::multiple_of(1.0, "(engine's start + 50 ms)", start + ABOVE_MAX),
         None => Limit::at_most(Take::Median, ABOVE_MAX),
