@@ -1,5 +1,6 @@
-//! Amounts in words: how long ago, how long.
+//! What lists show: how long ago and how long in words, labels on one line.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::time::Timestamp;
@@ -42,6 +43,11 @@ pub fn as_go_prints(rfc3339: &str) -> String {
         Some((date, time)) => format!("{date} {time} +0000 utc"),
         None => rfc3339.into(),
     }
+}
+
+/// `a=1,bare=`, as Docker's lists show labels.
+pub fn labels(labels: &BTreeMap<String, String>) -> String {
+    labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]

@@ -104,6 +104,13 @@ impl FakeApi {
         Ran::of(&mut self.command(arguments))
     }
 
+    /// Runs what has to go well and print this.
+    pub fn shows(&self, arguments: &[&str], expected: &str) {
+        let ran = self.run(arguments);
+        assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), (expected, ""), "{arguments:?}");
+        assert_eq!(ran.code, 0, "{arguments:?}");
+    }
+
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = swarm(arguments);
         command.env("SWARM_HOST", format!("unix://{}", self.socket.display()));

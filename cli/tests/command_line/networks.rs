@@ -31,12 +31,6 @@ fn routes() -> Routes {
         .error("DELETE /networks/used", 400, "network used is in use by service web")
 }
 
-fn shows(arguments: &[&str], expected: &str) {
-    let ran = routes().serve().run(arguments);
-    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), (expected, ""), "{arguments:?}");
-    assert_eq!(ran.code, 0, "{arguments:?}");
-}
-
 #[test]
 fn lists_and_documents_are_docker_s() {
     let list = "\
@@ -44,13 +38,13 @@ NETWORK ID     NAME      DRIVER    SCOPE
 f00df00df00d   front2    bridge    local
 kkkkkkkkkkkk   front10   overlay   swarm
 ";
-    shows(&["network", "ls"], list);
-    shows(&["network", "list", "-q", "--no-trunc"], &format!("f00df00df00df00d\n{ID}\n"));
-    shows(
+    routes().serve().shows(&["network", "ls"], list);
+    routes().serve().shows(&["network", "list", "-q", "--no-trunc"], &format!("f00df00df00df00d\n{ID}\n"));
+    routes().serve().shows(
         &["network", "ls", "--format", "{{.Name}} {{.Subnets}} {{.Labels}} {{.IPv4}}"],
         "front2   true\nfront10 10.0.1.0/24 a=1,bare= true\n",
     );
-    shows(
+    routes().serve().shows(
         &["network", "inspect", "-f", "{{.Addresses.Used}} of {{.Addresses.Total}}", "front"],
         "7 of 253\n",
     );
@@ -94,5 +88,5 @@ fn all_are_removed_that_can_be() {
         ran.stderr
     );
     assert_ne!(ran.code, 0);
-    shows(&["network", "rm", "--force", "gone", "front"], "front\n");
+    routes().serve().shows(&["network", "rm", "--force", "gone", "front"], "front\n");
 }

@@ -45,12 +45,6 @@ fn routes() -> Routes {
         .on("GET /swarm/x/secrets/key/history", 200, rows)
 }
 
-fn shows(arguments: &[&str], expected: &str) {
-    let ran = routes().serve().run(arguments);
-    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), (expected, ""), "{arguments:?}");
-    assert_eq!(ran.code, 0, "{arguments:?}");
-}
-
 #[test]
 fn lists_and_documents_are_docker_s() {
     let secrets = "\
@@ -107,7 +101,7 @@ NUMBER    STATE     CREATED        SIZE      TASKS     SERVICES
         (&["secret", "history", "--format", "{{.Number}} {{.Bytes}}", "key"], "2 7\n1 2048\n"),
     ];
     for (arguments, expected) in cases {
-        shows(arguments, expected);
+        routes().serve().shows(arguments, expected);
     }
     let ran = routes().serve().run(&["secret", "inspect", "key", "gone"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (4, "Error response from daemon: secret gone not found\n"));

@@ -1,11 +1,12 @@
 //! `swarm network ls`
 
 use common::engine_api::network::Network;
+use common::object::id::SHORT_ID_LENGTH;
 use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::output::listing::{Format, Listing};
-use crate::output::{natural, print};
+use crate::output::{human, natural, print};
 use crate::parse::filter::{Filter, with_filters};
 
 #[derive(Clone, Debug, clap::Args)]
@@ -26,9 +27,6 @@ pub struct Args {
     #[arg(short, long)]
     pub quiet: bool,
 }
-
-/// Characters of an id that Docker shows.
-const SHORT_ID_LENGTH: usize = 12;
 
 const LISTING: Listing<'_> = Listing {
     columns: &[
@@ -56,7 +54,6 @@ pub async fn run(args: Args, client: &Client) -> anyhow::Result<()> {
 
 fn row(network: &Network, whole: bool) -> Value {
     let length = if whole { usize::MAX } else { SHORT_ID_LENGTH };
-    let labels: Vec<String> = network.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let subnets: Vec<&str> = network.ipam.config.iter().map(|config| config.subnet.as_str()).collect();
     json!({
         "ID": network.id.chars().take(length).collect::<String>(),
@@ -67,7 +64,7 @@ fn row(network: &Network, whole: bool) -> Value {
         "IPv6": network.enable_ipv6.to_string(),
         "Internal": network.internal.to_string(),
         "Subnets": subnets.join(", "),
-        "Labels": labels.join(","),
+        "Labels": human::labels(&network.labels),
         "CreatedAt": network.created,
     })
 }

@@ -5,7 +5,7 @@ use common::object::PayloadKind;
 use common::time::{Clock, SystemClock, Timestamp};
 use serde_json::{Value, json};
 
-use super::{labels, path};
+use super::path;
 use crate::client::Client;
 use crate::output::listing::{Format, Listing};
 use crate::output::{human, natural, print};
@@ -71,7 +71,7 @@ fn row(payload: &Payload, kind: PayloadKind, now: Timestamp) -> Value {
         "Name": payload.spec.name,
         "CreatedAt": human::ago(&payload.created_at, now),
         "UpdatedAt": human::ago(&payload.updated_at, now),
-        "Labels": labels(payload),
+        "Labels": human::labels(&payload.spec.labels),
         "Version": payload.version_number,
     });
     if kind == PayloadKind::Secret {

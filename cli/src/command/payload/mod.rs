@@ -12,7 +12,6 @@ mod rm;
 mod rotate;
 pub mod secret;
 
-use common::engine_api::payload::Payload;
 use common::object::PayloadKind;
 
 /// First segment of the kind's paths.
@@ -21,11 +20,4 @@ fn path(kind: PayloadKind) -> &'static str {
         PayloadKind::Secret => "secrets",
         PayloadKind::Config => "configs",
     }
-}
-
-/// `a=1,bare=`, as Docker's lists show labels.
-fn labels(payload: &Payload) -> String {
-    let pairs: Vec<String> =
-        payload.spec.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    pairs.join(",")
 }
